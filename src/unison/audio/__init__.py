@@ -1,0 +1,1 @@
+"""Recordings and what is measured on them: reading, resampling, spectrograms, pitch, energy."""
