@@ -19,8 +19,8 @@ _POWER_FLOOR = 1e-9
 def mel_filterbank(geometry: AudioGeometry) -> np.ndarray:
     """Triangular filters on Slaney's mel scale, each of unit area in Hz.
 
-    The scale is linear below 1 kHz (200/3 Hz a mel) and logarithmic above (27 mels for a factor of 6.4), as in
-    Slaney's Auditory Toolbox.
+    The scale is linear below 1 kHz (200/3 Hz a mel) and logarithmic above (27 mels to a factor of 6.4), as
+    in Slaney's Auditory Toolbox.
 
     Returns:
         float64 [n_mels, n_fft // 2 + 1].
