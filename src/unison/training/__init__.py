@@ -1,0 +1,1 @@
+"""Training: the Lightning modules, their callbacks, and the run that joins them."""

@@ -1,0 +1,139 @@
+"""Settings of training; torch-free, so that commands start fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+STAGES = ("acoustic", "vocoder", "joint")
+
+
+@dataclass
+class StageConfig:
+    """One stage of training: which parts learn, for how long, and how fast."""
+
+    steps: int
+    """Optimizer steps; 0 leaves the stage out."""
+    learning_rate: float
+    """Peak learning rate of every optimizer of the stage."""
+    warmup_steps: int
+    """Steps over which the learning rate rises from 0."""
+    final_lr: float
+    """Share of the peak that is left at the last step (cosine decay; 1 keeps it constant)."""
+    batch_size: int
+    """Utterances in a batch, at most."""
+    batch_frames: int
+    """Mel frames in a batch, padding included, at most."""
+    accumulate: int
+    """Batches whose gradients are added up before a step."""
+    grad_clip: float
+    """Largest gradient norm of the generator and of the discriminators; 0 does not clip."""
+
+
+@dataclass
+class StagesConfig:
+    """The stages, in the order in which they run."""
+
+    acoustic: StageConfig
+    """The acoustic model alone: alignment, durations, pitch, energy and the decoder's mel."""
+    vocoder: StageConfig
+    """The vocoder alone, from the recordings' own mels."""
+    joint: StageConfig
+    """Both together, the vocoder reading the decoder's mel, as EmotiVoice trains."""
+
+
+@dataclass
+class LossConfig:
+    """Weights of the losses, and when the binarisation loss sets in."""
+
+    duration: float
+    """Masked L1 on log(duration + 1)."""
+    pitch: float
+    """Masked L1 on the tokens' z-scored pitch."""
+    energy: float
+    """Masked L1 on the tokens' z-scored energy."""
+    forward_sum: float
+    """CTC-like loss over all monotonic alignments."""
+    binarization: float
+    """Pulls the soft alignment to the hard one."""
+    binarization_start: int
+    """Step of the run at which the binarisation loss sets in."""
+    binarization_warmup: int
+    """Steps over which its weight then rises; 0 switches it on at once."""
+    decoder_mel: float
+    """L1 on the decoder's own mel, so that a mel is a mel; the reference has none (0)."""
+    mel: float
+    """L1 between the log mels of the generated and the recorded waveform."""
+    stft: float
+    """Multi-resolution STFT loss (spectral convergence and log magnitude) of the waveform."""
+    adversarial: float
+    """LSGAN loss against the discriminators."""
+    feature_matching: float
+    """L1 between the discriminators' feature maps."""
+    adversarial_start: int
+    """Step of a stage with a vocoder at which the discriminators set in."""
+
+
+@dataclass
+class EmaConfig:
+    """Moving average of the weights; what is spoken with is the average."""
+
+    enabled: bool
+    """Keep the average."""
+    decay: float
+    """Share of the old average kept at each step (warmed up: a short run's average is not its random start)."""
+
+
+@dataclass
+class TrainerConfig:
+    """How a run goes on, and on what."""
+
+    stages: StagesConfig
+    """What is trained, in which order and for how long."""
+    losses: LossConfig
+    """Weights of the losses."""
+    ema: EmaConfig
+    """Moving average of the weights."""
+    accelerator: str
+    """auto, cpu, gpu or mps."""
+    devices: int
+    """Number of devices."""
+    strategy: str
+    """Lightning's strategy; several devices need ddp_find_unused_parameters_true with discriminators."""
+    threads: int
+    """CPU threads of the training process; 0 leaves torch's choice."""
+    max_minutes: float
+    """The run saves and stops after so many minutes, counted over resumes; 0 sets no limit."""
+    log_every: int
+    """Steps between logged values."""
+    validate_every: int
+    """Steps between validations."""
+    validation_batches: int
+    """Batches of a validation, at most."""
+
+
+@dataclass
+class OptimizerConfig:
+    """An optimizer of torch.optim, named by ``_target_``; the learning rate is the stage's."""
+
+    _target_: str
+    """torch.optim.AdamW, torch.optim.Adam, …"""
+    betas: list[float]
+    """Decay rates of the moments."""
+    eps: float
+    """Added to the denominator."""
+    weight_decay: float
+    """Decoupled (AdamW) or L2 (Adam) decay."""
+
+
+@dataclass
+class OptimConfig:
+    """Optimizers of the two sides."""
+
+    generator: OptimizerConfig
+    """Acoustic model, style tables and vocoder."""
+    discriminator: OptimizerConfig
+    """Discriminators."""
+
+
+ComponentMap = dict[str, dict[str, Any]]
