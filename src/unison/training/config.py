@@ -90,8 +90,6 @@ class TrainerConfig:
 
     stages: StagesConfig
     """What is trained, in which order and for how long."""
-    losses: LossConfig
-    """Weights of the losses."""
     ema: EmaConfig
     """Moving average of the weights."""
     accelerator: str

@@ -1,0 +1,43 @@
+"""The knobs of ``infer.py``: the run's own. Everything else comes from the checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class InferConfig:
+    """What to say, with whose voice, and where to write it."""
+
+    ckpt: str
+    """A checkpoint file, a run folder (its newest valid checkpoint) or an exported folder."""
+    text: str | None
+    """The text, as typed; without it and without text_file, standard input is read, one text a line."""
+    text_file: str | None
+    """A file with one text a line, or JSON lines with any of text, speaker, prompt, speed, seed, out; - is standard input."""
+    speaker: str | None
+    """Speaker's name; may be left out when the voice has one speaker."""
+    prompt: str | None
+    """Style: free text for a bert style, labels such as "emotion=happy, speed=fast" for a labels style."""
+    speed: float
+    """1.5 speaks half as fast again; durations change, pitch does not."""
+    seed: int
+    """Of everything that is random (the phases from which Griffin-Lim starts); the same seed gives the same samples."""
+    out: str | None
+    """A .wav or .flac file; with several texts a folder. Null writes to outputs/speech. A .json with the same name lies beside each."""
+    play: bool
+    """Play what was spoken, where the machine has a player."""
+    vocoder: str | None
+    """griffinlim judges the acoustic model alone; null takes the trained vocoder."""
+    precision: str | None
+    """32-true, 16-mixed, bf16-mixed, 16-true or bf16-true; null takes what training ran with."""
+    device: str
+    """auto, cpu, cuda, cuda:1, mps."""
+    threads: int
+    """CPU threads; 0 leaves torch's choice."""
+    batch_size: int
+    """Sentences spoken at once, at most."""
+    pause: float
+    """Seconds of silence between the sentences of a text."""
+    max_chars: int
+    """Longer texts are refused."""

@@ -1,0 +1,55 @@
+"""The command line before Hydra reads it: free text is quoted, and what may not be set is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from unison.errors import UnisonError
+
+_OVERRIDE = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[^=+~\s][^=]*)=(?P<value>.*)", re.DOTALL)
+
+
+def quote_free_text(argv: Iterable[str], keys: Iterable[str]) -> list[str]:
+    """`argv` with the values of `keys` quoted, so that each arrives in the config exactly as it was typed.
+
+    Hydra's grammar gives meaning to commas, braces, brackets, quotes, equal signs and backslashes, and OmegaConf to
+    `${…}`; a text has none of that. Under `-m` a quoted value is one value, never a list of jobs.
+    `key=`, `+key=` and `++key=` are all covered; an empty value is an empty string.
+
+    Raises UnisonError for the one text that a config can't hold, `???`.
+    """
+    free = set(keys)
+    quoted: list[str] = []
+    for argument in argv:
+        match = _OVERRIDE.fullmatch(argument)
+        if match and match["key"] in free:
+            if match["value"] == "???":
+                raise UnisonError(f"{match['key']}=???: the config reads ??? as 'no value given'; write something else")
+            argument = f"{match['prefix']}{match['key']}={_quote(match['value'])}"
+        quoted.append(argument)
+    return quoted
+
+
+def _quote(text: str) -> str:
+    # OmegaConf: \${ is a literal ${, and backslashes before it count double.
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    # Hydra: likewise before the quote, and before the closing one.
+    text = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)\Z", r"\1\1", text) + "'"
+
+
+def forbid(argv: Iterable[str], groups: Iterable[str], reason: str) -> None:
+    """Refuse overrides that set one of `groups`, or anything in it: `model=…`, `+model.hidden=…`, `~audio`, `data@x=…`.
+
+    Raises UnisonError with a line for each such override, ending in `reason`.
+    """
+    names = "|".join(re.escape(group) for group in groups)
+    pattern = re.compile(rf"(?:\+{{1,2}}|~)?(?P<group>{names})(?:[./@][^=]*)?(?:=.*)?", re.DOTALL)
+    problems = []
+    for argument in argv:
+        match = pattern.fullmatch(argument)
+        if match and (argument.startswith("~") or "=" in argument):
+            problems.append(f"{argument}: {match['group']} can't be set here; {reason}")
+    if problems:
+        raise UnisonError(problems)

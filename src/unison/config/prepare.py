@@ -1,0 +1,32 @@
+"""The knobs of ``unison prepare``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from unison.audio.geometry import AudioGeometry
+from unison.prepare.config import DataConfig
+from unison.style.config import STYLES
+
+
+@dataclass
+class TextConfig:
+    """How text becomes symbols."""
+
+    frontend: str
+    """auto (by script), english (ARPAbet) or mandarin (initials and finals with tones)."""
+
+
+@dataclass
+class PrepareConfig:
+    """A corpus, and the features to make of it."""
+
+    data: DataConfig
+    audio: AudioGeometry
+    text: TextConfig
+    style: Any = field(metadata={"variants": STYLES})
+    outputs: str = "outputs"
+    """Folder under which everything made lands."""
+    derived: dict[str, Any] = field(default_factory=dict)
+    """Never typed: follows from the rest."""

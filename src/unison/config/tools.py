@@ -1,0 +1,59 @@
+"""The knobs of the small commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class InspectConfig:
+    """Show what a checkpoint says about itself."""
+
+    ckpt: str
+    """A checkpoint file, a run folder or an exported folder."""
+    format: str
+    """text for people, json for programs."""
+
+
+@dataclass
+class ExportConfig:
+    """Write what speaking needs, and nothing else."""
+
+    ckpt: str
+    """A checkpoint file or a run folder."""
+    out: str
+    """Folder to write: model.safetensors and contract.json."""
+
+
+@dataclass
+class EvaluateConfig:
+    """Speak the held-out sentences and measure them."""
+
+    ckpt: str
+    """A run folder or a checkpoint in one."""
+    out: str | None
+    """Folder for the audio and report.json; null takes <run folder>/evaluation."""
+    limit: int
+    """Held-out sentences, at most."""
+    vocoder: str | None
+    """griffinlim judges the acoustic model alone; null takes the trained vocoder."""
+    precision: str | None
+    """Null takes what training ran with."""
+    device: str
+    """auto, cpu, cuda, mps."""
+    threads: int
+    """CPU threads; 0 leaves torch's choice."""
+
+
+@dataclass
+class BenchConfig:
+    """Measure this machine."""
+
+    what: list[str]
+    """Any of synthesis, training, loader, startup."""
+    threads: int
+    """CPU threads."""
+    repeats: int
+    """Repetitions; the median counts."""
+    out: str | None
+    """File for the figures as JSON."""
