@@ -1,0 +1,78 @@
+"""Reading and writing recordings: WAV, FLAC, OGG and MP3 through libsndfile."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from unison.errors import UnisonError
+
+WRITABLE = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16")}
+
+
+def read(path: str | Path, sample_rate: int) -> np.ndarray:
+    """A recording as mono float32 samples [L] in about [-1, 1] at ``sample_rate`` Hz.
+
+    Channels are averaged. Raises :class:`UnisonError` that names the file when it is missing, empty or no
+    audio.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UnisonError(f"{path}: there is no such recording")
+    if path.stat().st_size == 0:
+        raise UnisonError(f"{path}: the file is empty; expected a WAV, FLAC, OGG or MP3 recording")
+    try:
+        samples, found_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+        raise UnisonError(f"{path}: can't be read as WAV, FLAC, OGG or MP3 ({error})") from error
+    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
+    return resample(mono, found_rate, sample_rate)
+
+
+def resample(samples: np.ndarray, found_rate: int, sample_rate: int) -> np.ndarray:
+    """Samples [L] at ``found_rate`` Hz as float32 samples [ceil(L * sample_rate / found_rate)]."""
+    if found_rate == sample_rate or samples.size == 0:
+        return np.ascontiguousarray(samples, dtype=np.float32)
+    # Imported here: reading at the recording's own rate, and every --help, need no torch.
+    import torch
+    from torchaudio.functional import resample as torch_resample
+
+    waveform = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
+    return torch_resample(waveform, found_rate, sample_rate).numpy()
+
+
+def write(path: str | Path, samples: np.ndarray, sample_rate: int) -> None:
+    """Write mono samples [L] as 16 bit WAV or FLAC, by the suffix; values beyond ±1 are clipped, never
+    wrapped.
+
+    The file appears whole or not at all. Raises :class:`UnisonError` for another suffix, for samples that
+    are not [L] or not finite, and when the file can't be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in WRITABLE:
+        raise UnisonError(f"{path}: can't write audio as '{path.suffix}'; use one of {', '.join(WRITABLE)}")
+    samples = np.asarray(samples)
+    if samples.ndim != 1:
+        raise UnisonError(f"{path}: samples have shape {list(samples.shape)}; expected mono samples [L]")
+    if not np.isfinite(samples).all():
+        raise UnisonError(f"{path}: the samples hold NaN or infinity; nothing was written")
+    # Scaled by 32767 so that +1.0 is the largest 16 bit value and does not wrap to the smallest.
+    pcm = np.round(np.clip(samples.astype(np.float64), -1.0, 1.0) * 32767).astype(np.int16)
+    kind, subtype = WRITABLE[path.suffix.lower()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise UnisonError(f"{path}: can't be written ({error})") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            soundfile.write(file, pcm, sample_rate, format=kind, subtype=subtype)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except (OSError, soundfile.SoundFileError) as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise UnisonError(f"{path}: can't be written ({error})") from error

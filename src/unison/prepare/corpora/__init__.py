@@ -1,0 +1,34 @@
+"""Readers of corpora in their published layouts, one module each."""
+
+from __future__ import annotations
+
+import itertools
+from importlib import import_module
+
+from unison.errors import UnisonError
+from unison.prepare.clip import Clip, Reject
+from unison.prepare.config import DataConfig
+
+CORPORA = ("csv", "databaker", "demo", "fsdd")
+_MODULES = {"csv": "table"}
+
+
+def read(config: DataConfig) -> list[Clip | Reject]:
+    """Every entry of the corpus that ``config`` names, sorted by key, each key once.
+
+    Reads labels and looks whether recordings exist; opens none. Raises :class:`UnisonError` when the corpus
+    is not there or not in its layout; single entries that can't be used come back as :class:`Reject`.
+    """
+    if config.corpus not in CORPORA:
+        raise UnisonError(
+            f"data.corpus={config.corpus}: there is no such layout; use one of {', '.join(CORPORA)}"
+        )
+    module = import_module(f"{__name__}.{_MODULES.get(config.corpus, config.corpus)}")
+    entries: list[Clip | Reject] = sorted(module.read(config), key=lambda entry: entry.key)
+    twice = sorted({a.key for a, b in itertools.pairwise(entries) if a.key == b.key})
+    if twice:
+        raise UnisonError(
+            f"{config.raw}: {len(twice)} keys occur more than once ({', '.join(twice[:5])}); "
+            "every clip needs its own"
+        )
+    return entries

@@ -1,0 +1,255 @@
+"""Mandarin: text to initials and toned finals as EmotiVoice writes them, with prosodic breaks between
+syllables.
+
+``w an2 sp0 h ua2`` — a syllable is its initial (where it has one) and its final with the tone 1–5; ``sp0``
+stands within a word, ``sp1`` between words, ``sp3`` for commas and the like, ``sp4`` for the end of a
+sentence within the text; a final break is dropped. Readings come from ``pypinyin``, which segments by its
+own phrases.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from unison.errors import UnisonError
+from unison.text.frontend import HAN
+from unison.text.symbols import BOUNDARY
+
+BREAKS = ("sp0", "sp1", "sp2", "sp3", "sp4")
+"""After a character within a word, a prosodic word, a prosodic phrase, an intonation phrase, a sentence."""
+
+_SYLLABLE = re.compile(r"([a-zêü:]+)([1-5])")
+_INITIALS = ("zh", "ch", "sh", *"bpmfdtnlgkhjqxzcsr")
+_FINALS = {
+    "a", "ai", "an", "ang", "ao", "e", "ei", "en", "eng", "er", "i", "ia", "ian", "iang", "iao", "ie", "ii",
+    "iii", "in", "ing", "iong", "iou", "o", "ong", "ou", "u", "ua", "uai", "uan", "uang", "uei", "uen",
+    "ueng", "uo", "v", "van", "ve", "vn",
+}  # fmt: skip
+_CONTRACTED = {"ui": "uei", "iu": "iou", "un": "uen", "ue": "ve"}
+# Syllables without a vowel letter: interjections, read with the nearest final.
+_INTERJECTIONS = {"n": "en", "ng": "en", "m": "en", "hm": "hen", "hng": "heng", "ê": "ei"}
+
+_COMMAS = set("，、；：,;:—–…·()（）[]【】{}《》〈〉<>/~～|-")
+_ENDS = set("。！？.!?")
+_SILENT = set("\"'“”‘’「」『』`_ 　")
+_NUMBER = re.compile(r"(-(?=\d))?(\d+(?:,\d{3})*)(?:\.(\d+))?(%)?")
+_DIGITS = "零一二三四五六七八九"
+_HAN = re.compile(f"[{HAN}]")
+_TOKEN = re.compile(f"[{HAN}]+|.", re.DOTALL)
+# Words of one character that stand alone, and particles that lean on the word before them.
+_SINGLE = set(
+    "我你他她它您谁这那和跟与在是有没不很太都也就还才又再去来到对把被给从向往让叫比像说看听想要会能做买吃喝住走跑坐玩陪"
+)
+_PARTICLES = set("的了着过吗呢吧啊呀嘛么们儿地得")
+# 一 keeps its first tone where it counts: in 第一, 十一, 一九九八.
+_COUNTING = tuple("零〇一二三四五六七八九十")
+_BEFORE_A_COUNT = tuple("第十初零〇二三四五六七八九")
+# Where 儿 means a child it is a syllable of its own.
+_CHILD_BEFORE = tuple("女婴幼孤少健胎男育宠产生")
+_CHILD_AFTER = tuple("子童女科歌媳孙")
+
+
+def syllable(pinyin: str) -> list[str]:
+    """``"zhuang4"`` to ``["zh", "uang4"]``, ``"wanr2"`` to ``["uanr2"]``: the initial, if any, and the toned
+    final.
+
+    Spelled as EmotiVoice's tokens are: ui, iu, un are uei, iou, uen; y and w give way to i, u, v (but yue is
+    y ve); zi ci si ri end in ii, zhi chi shi in iii; u after j q x is v. Raises ``ValueError`` for what is
+    no syllable.
+    """
+    match = _SYLLABLE.fullmatch(pinyin.lower().replace("u:", "v").replace("ü", "v"))
+    if not match:
+        raise ValueError(f"'{pinyin}' is no pinyin syllable with a tone 1-5")
+    letters, tone = match.groups()
+    letters = _INTERJECTIONS.get(letters, letters)
+    # A final r that is not the syllable er is erhua, the r-coloured ending of the final before it.
+    erhua = "r" if letters.endswith("r") and letters != "er" else ""
+    initial, final = _split(letters.removesuffix(erhua) if erhua else letters)
+    if final not in _FINALS:
+        raise ValueError(f"'{pinyin}' is no pinyin syllable with a tone 1-5")
+    return [*([initial] if initial else []), f"{final}{erhua}{tone}"]
+
+
+def _split(letters: str) -> tuple[str, str]:
+    if letters == "yue":
+        return "y", "ve"
+    if letters.startswith("y"):
+        rest = letters[1:]
+        if rest == "o":
+            return "y", "o"
+        if rest[:1] in ("u", "v"):
+            return "", "v" + rest[1:]
+        final = rest if rest.startswith("i") else "i" + rest
+        return "", _CONTRACTED.get(final, final)
+    if letters.startswith("w"):
+        return "", letters[1:] if letters == "wu" else _CONTRACTED.get("u" + letters[1:], "u" + letters[1:])
+    initial = next((start for start in _INITIALS if letters.startswith(start)), "")
+    final = letters[len(initial) :]
+    if initial in ("j", "q", "x") and final.startswith("u"):
+        final = "v" + final[1:]
+    elif final == "i" and initial in ("z", "c", "s", "r"):
+        final = "ii"
+    elif final == "i" and initial in ("zh", "ch", "sh"):
+        final = "iii"
+    return initial, _CONTRACTED.get(final, final)
+
+
+class MandarinFrontend:
+    """Chinese text to initials, toned finals and breaks."""
+
+    name = "mandarin"
+    version = "1"
+
+    def symbols(self, text: str) -> list[str]:
+        """``<sos/eos>``, syllables with breaks between, ``<sos/eos>``.
+
+        Raises :class:`UnisonError` when a character can't be read or there is nothing to read.
+        """
+        symbols: list[str] = []
+        unreadable: list[str] = []
+        for match in _TOKEN.finditer(numbers_to_chinese(unicodedata.normalize("NFC", text))):
+            token = match[0]
+            if _HAN.match(token):
+                for word in readings(token):
+                    for characters, pinyin in word:
+                        try:
+                            symbols += [*syllable(pinyin), "sp0"]
+                        except ValueError:
+                            unreadable += characters
+                    symbols[-1:] = ["sp1"]
+            elif token in _ENDS or token in _COMMAS:
+                # Of several breaks the longest stays; those before the first syllable are dropped.
+                pause = "sp4" if token in _ENDS else "sp3"
+                if symbols and symbols[-1] < pause:
+                    symbols[-1] = pause
+            elif token not in _SILENT and not token.isspace():
+                unreadable.append(token)
+        if unreadable:
+            names = ", ".join(f"'{c}' (U+{ord(c):04X})" for c in dict.fromkeys(unreadable))
+            raise UnisonError(
+                f"the Mandarin frontend can't read {names} in '{text[:60]}'; remove or replace them"
+            )
+        if not symbols:
+            raise UnisonError(f"there is nothing to read in '{text[:60]}'")
+        return [BOUNDARY, *symbols[:-1], BOUNDARY]
+
+
+def readings(run: str) -> list[list[tuple[str, str]]]:
+    """The words of a run of Chinese characters, each as (character, pinyin with tone) pairs, as they are
+    spoken.
+
+    The tones of 一, 不 and of third tones within a word change as in speech; the 儿 of erhua joins the
+    syllable before it (("玩儿", "wanr2")). A character without a reading stands for itself.
+    """
+    from pypinyin import Style, lazy_pinyin
+
+    spoken = _yi_bu(
+        run,
+        lazy_pinyin(
+            run, style=Style.TONE3, neutral_tone_with_five=True, errors=lambda unknown: list(unknown)
+        ),
+    )
+    result = []
+    place = 0
+    for word in words(run):
+        pairs: list[tuple[str, str]] = []
+        for character, pinyin in zip(word, spoken[place : place + len(word)], strict=True):
+            if character == "儿" and pairs and _is_erhua(run, place + len(pairs)) and pairs[-1][1][-2] != "r":
+                before, tail = pairs[-1]
+                pairs[-1] = (before + character, f"{tail[:-1]}r{tail[-1]}")
+            else:
+                pairs.append((character, pinyin))
+        # From the left: 你好 and 展览馆 are 2-3 and 2-2-3.
+        result.append(
+            [
+                (characters, pinyin[:-1] + "2" if third and pairs[index + 1][1].endswith("3") else pinyin)
+                for index, (characters, pinyin) in enumerate(pairs)
+                for third in [pinyin.endswith("3") and index + 1 < len(pairs)]
+            ]
+        )
+        place += len(word)
+    return result
+
+
+def words(run: str) -> list[str]:
+    """A run of Chinese characters cut into words, by pypinyin's phrases and a few rules; their concatenation
+    is ``run``.
+
+    Between known phrases, common words of one character stand alone, the rest goes in pairs, and particles
+    lean on the word before them.
+    """
+    from pypinyin.seg.mmseg import seg
+
+    result: list[str] = []
+    paired = False
+    for piece in seg.cut(run):
+        if len(piece) > 1 or not result or piece in _SINGLE:
+            result.append(piece)
+            paired = len(piece) == 1 and piece not in _SINGLE
+        elif piece in _PARTICLES or paired:
+            result[-1] += piece
+            paired = False
+        else:
+            result.append(piece)
+            paired = True
+    return result
+
+
+def numbers_to_chinese(text: str) -> str:
+    """Arabic numbers in ``text`` as Chinese reads them: 105 is 一百零五, 3.5 is 三点五, -2 is 负二, 20%
+    is 百分之二十.
+
+    A year (four digits before 年), a number with a leading zero and one of more than 16 digits are read
+    digit by digit.
+    """
+    return _NUMBER.sub(_number, text)
+
+
+def _number(match: re.Match[str]) -> str:
+    minus, whole, decimals, percent = match[1], match[2].replace(",", ""), match[3], match[4]
+    year = len(whole) == 4 and not decimals and match.string.startswith("年", match.end())
+    if year or len(whole) > 16 or (len(whole) > 1 and whole.startswith("0")):
+        words = "".join(_DIGITS[int(digit)] for digit in whole)
+    else:
+        words = integer_to_chinese(int(whole))
+    if decimals:
+        words += "点" + "".join(_DIGITS[int(digit)] for digit in decimals)
+    return ("负" if minus else "") + ("百分之" if percent else "") + words
+
+
+def integer_to_chinese(value: int) -> str:
+    """0 ≤ value < 10^16 in Chinese: 10 is 十, 110 is 一百一十, 10005 is 一万零五."""
+    if value < 10:
+        return _DIGITS[value]
+    for size, unit in ((10**8, "亿"), (10**4, "万"), (1000, "千"), (100, "百"), (10, "十")):
+        if value >= size:
+            count, rest = divmod(value, size)
+            head = unit if value < 20 else integer_to_chinese(count) + unit
+            gap = "零" if 0 < rest < size // 10 else ""
+            return head + gap + (_inner(rest) if rest else "")
+    raise AssertionError(value)
+
+
+def _inner(value: int) -> str:
+    """Ten to nineteen are 一十 to 一十九 within a larger number."""
+    return "一" + integer_to_chinese(value) if 10 <= value < 20 else integer_to_chinese(value)
+
+
+def _yi_bu(run: str, spoken: list[str]) -> list[str]:
+    """不 is bu2 before a fourth tone; 一 is yi2 before a fourth tone and yi4 before another, unless it
+    counts.
+    """
+    result = list(spoken)
+    for index, character in enumerate(run[:-1]):
+        following, tone = run[index + 1], spoken[index + 1][-1]
+        counts = following in _COUNTING or run[index - 1 : index] in _BEFORE_A_COUNT
+        if character == "不" and spoken[index].startswith("bu"):
+            result[index] = "bu2" if tone == "4" else "bu4"
+        elif character == "一" and not counts and tone in "1234":
+            result[index] = "yi2" if tone == "4" else "yi4"
+    return result
+
+
+def _is_erhua(run: str, place: int) -> bool:
+    return run[place - 1] not in _CHILD_BEFORE and run[place + 1 : place + 2] not in _CHILD_AFTER

