@@ -13,8 +13,8 @@ _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[^=+~\s][^=]*)=(?P<value>.*)
 def quote_free_text(argv: Iterable[str], keys: Iterable[str]) -> list[str]:
     """`argv` with the values of `keys` quoted, so that each arrives in the config exactly as it was typed.
 
-    Hydra's grammar gives meaning to commas, braces, brackets, quotes, equal signs and backslashes, and OmegaConf to
-    `${…}`; a text has none of that. Under `-m` a quoted value is one value, never a list of jobs.
+    Hydra's grammar gives meaning to commas, braces, brackets, quotes, equal signs and backslashes, and OmegaConf
+    to `${…}`; a text has none of that. Under `-m` a quoted value is one value, never a list of jobs.
     `key=`, `+key=` and `++key=` are all covered; an empty value is an empty string.
 
     Raises UnisonError for the one text that a config can't hold, `???`.
@@ -25,7 +25,8 @@ def quote_free_text(argv: Iterable[str], keys: Iterable[str]) -> list[str]:
         match = _OVERRIDE.fullmatch(argument)
         if match and match["key"] in free:
             if match["value"] == "???":
-                raise UnisonError(f"{match['key']}=???: the config reads ??? as 'no value given'; write something else")
+                problem = "the config reads ??? as 'no value given'; write something else"
+                raise UnisonError(f"{match['key']}=???: {problem}")
             argument = f"{match['prefix']}{match['key']}={_quote(match['value'])}"
         quoted.append(argument)
     return quoted
@@ -40,7 +41,7 @@ def _quote(text: str) -> str:
 
 
 def forbid(argv: Iterable[str], groups: Iterable[str], reason: str) -> None:
-    """Refuse overrides that set one of `groups`, or anything in it: `model=…`, `+model.hidden=…`, `~audio`, `data@x=…`.
+    """Refuse overrides that set one of `groups` or anything in it: `model=…`, `+model.hidden=…`, `~audio`.
 
     Raises UnisonError with a line for each such override, ending in `reason`.
     """

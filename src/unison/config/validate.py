@@ -26,7 +26,7 @@ _NO_VALUE = object()
 def validate(node: Any, schema: type[T], prefix: str = "") -> T:
     """Build `schema` from an OmegaConf node (or a dict of primitives).
 
-    Fields may be primitives, `Literal`, `Enum`, `Path`, `Optional`, unions, lists, tuples, dicts and dataclasses.
+    Fields may be primitives, `Literal`, `Enum`, `Path`, unions, lists, tuples, dicts and dataclasses.
     A field with `metadata={"variants": {name: dataclass}}` takes the dataclass that its node's `name` picks.
     An int is taken for a float; a bool is not an int, and a string is never a number.
 
@@ -66,7 +66,7 @@ def type_name(annotation: Any) -> str:
 
 def _primitives(node: Any) -> Any:
     if isinstance(node, dict):
-        return node
+        return {name: _primitives(value) for name, value in node.items()}
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -111,10 +111,11 @@ def _read(value: Any, annotation: Any, where: str, problems: list[str]) -> Any:
     elif (origin or annotation) is dict:
         if isinstance(value, Mapping):
             keys, values = arguments or (Any, Any)
-            return {
-                _read(key, keys, f"{where}[{key!r}]", problems): _read(item, values, _join(where, key), problems)
-                for key, item in value.items()
-            }
+            read = {}
+            for key, entry in value.items():
+                name = _read(key, keys, f"{where}[{key!r}]", problems)
+                read[name] = _read(entry, values, _join(where, key), problems)
+            return read
     elif type(value) is annotation:
         return value
     return _refuse(where, f"expected {type_name(annotation)}, found {_shown(value)}", problems)
@@ -160,7 +161,8 @@ def _read_variant(
     name = value.get("name", MISSING)
     if name not in variants:
         found = "missing" if name == MISSING else f"found {_shown(name)}"
-        return _refuse(f"{where}.name", f"{found}; expected one of {choices}{nearest(str(name), variants)}", problems)
+        problem = f"{found}; expected one of {choices}{nearest(str(name), variants)}"
+        return _refuse(f"{where}.name", problem, problems)
     return _read_fields(value, variants[name], where, problems)
 
 
@@ -176,11 +178,8 @@ def _read_union(value: Any, annotation: Any, where: str, problems: list[str]) ->
         if not attempt:
             return result
         attempts.append(attempt)
-    inner = [
-        attempt
-        for argument, attempt in zip(ordered, attempts, strict=True)
-        if argument not in (None, type(None)) and not any(line.startswith(f"{where}: expected") for line in attempt)
-    ]
+    refused = f"{where}: expected"
+    inner = [attempt for attempt in attempts if not any(line.startswith(refused) for line in attempt)]
     if len(inner) == 1:  # the one alternative of the right form tells more than the union's name
         problems.extend(inner[0])
         return _NO_VALUE

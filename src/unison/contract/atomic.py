@@ -35,8 +35,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         _sync_folder(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            state = "the file that was there before is untouched" if path.exists() else "nothing was written"
-            raise UnisonError(f"{path}: the disk is full; {state}; free some space and start again") from error
+            state = "the earlier file is untouched" if path.exists() else "nothing was written"
+            raise UnisonError(f"{path}: the disk is full; {state}; free some space, then resume") from error
         raise
     finally:
         temporary.unlink(missing_ok=True)

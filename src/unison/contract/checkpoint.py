@@ -1,63 +1,64 @@
-"""Checkpoint files: written whole, verified before they are read, never executed.
+"""Checkpoints: written whole, verified before they are read, never executed, found by file or by run folder.
 
-A checkpoint is a `torch.save` file of primitives, lists, dicts and tensors. Its ZIP archive comment carries the
-SHA-256 of the archive as it was before the comment:
-
-    archive ... | comment length, 2 bytes | unison-sha256:<64 hexadecimal digits>
-                  0 when hashed             not hashed
-
-so the file stays one that torch and every unzip read, and one digest covers every byte.
+A checkpoint holds primitives, lists, dicts and tensors: Lightning's entries, `contract` (a `Contract` as a dict),
+`state_dict`, and with a moving average `ema` (tensors by the names that they have under `voice.`).
 """
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import mmap
-import zipfile
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
+from unison.contract.archive import nearest_paths, verify_archive, write_archive
 from unison.contract.atomic import replacing
 from unison.contract.contract import Contract
-from unison.contract.pickles import foreign_globals, globals_in_pickle, globals_in_zip
+from unison.contract.exported import (
+    CONTRACT_FILE,
+    WEIGHTS_FILE,
+    is_exported,
+    read_exported,
+    read_exported_contract,
+)
+from unison.contract.weights import check_weights
 from unison.errors import UnisonError
 
-_MARK = b"unison-sha256:"
-_COMMENT = len(_MARK) + 64
-_LENGTH = _COMMENT.to_bytes(2, "little")
-_NO_COMMENT = b"\0\0"
-_ARCHIVE_START = b"PK\3\4"
-_ARCHIVE_END = b"PK\5\6"
-_ARCHIVE_END_SIZE = 22
-_CHUNK = 1 << 22
+VOICE_PREFIX = "voice."
+"""Of a checkpoint's `state_dict`, what is spoken with; the rest is training's own."""
+
+
+@dataclass(frozen=True)
+class ResolvedCkpt:
+    """What `ckpt=` led to."""
+
+    path: Path
+    """A checkpoint file or an exported folder."""
+    kind: str
+    """`file`, `run` (the newest valid checkpoint of a run folder) or `exported`."""
+    note: str | None = None
+    """For a run folder: the newer checkpoints that were damaged, and how."""
 
 
 def write_checkpoint(payload: Mapping[str, Any], path: str | Path) -> None:
     """Write `payload` to `path` atomically, with its digest.
 
-    Only None, bool, int, float, str, list, tuple, dict and tensors may be in it; parameters are stored as tensors
-    and ordered dicts as dicts.
+    Only None, bool, int, float, str, list, tuple, dict and tensors may be in it; parameters are stored as
+    tensors, and ordered dicts as dicts.
 
-    Raises UnisonError when something else is in the payload (naming each by its path, before anything is written)
-    or when the disk is full; the file that was at `path` then stays whole.
+    Raises UnisonError when something else is in the payload (naming each by its path, before anything is
+    written) or when the disk is full; the file that was at `path` then stays whole.
     """
-    path = Path(path)
     problems: list[str] = []
-    plain = _plain(payload, "", problems)
+    plain = _plain(dict(payload), "", problems)
     if problems:
         raise UnisonError(problems)
-    with replacing(path) as file:
-        sink = _HashingSink(file)
-        torch.save(plain, sink)
-        if sink.error:
-            raise sink.error
-        file.seek(-len(_NO_COMMENT), 2)
-        file.write(_LENGTH + _MARK + sink.digest.hexdigest().encode())
+    with replacing(Path(path)) as file:
+        write_archive(plain, file)
 
 
 def read_checkpoint(
@@ -67,104 +68,108 @@ def read_checkpoint(
 
     With `mmap` the tensors' bytes are read when they are first used.
 
-    Raises UnisonError, with its own message, for a file that is missing, empty, truncated, damaged, not a Unison
-    checkpoint, or that would run code when unpickled (the globals are named; nothing is executed).
+    Raises UnisonError, with its own message, for a file that is missing, empty, truncated, damaged, not a
+    Unison checkpoint, or that would run code when unpickled (the globals are named; nothing is executed).
     """
-    path = verify_checkpoint(path)
+    path = verify_archive(path)
     try:
         payload = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises many kinds
-        reason = str(error).strip().splitlines()[0]
-        raise UnisonError(f"{path}: the file is whole, but torch {torch.__version__} can't read it: {reason}") from error
+        reason = str(error).strip().partition("\n")[0]
+        raise UnisonError(f"{path}: whole, but torch {torch.__version__} can't read it: {reason}") from error
     if not isinstance(payload, dict):
-        raise UnisonError(f"{path}: expected a dict, found {type(payload).__name__}; this is not a Unison checkpoint")
+        raise UnisonError(f"{path}: not a Unison checkpoint: expected a dict, found {type(payload).__name__}")
     return payload
 
 
 def read_contract(path: str | Path) -> Contract:
-    """The contract of a checkpoint; the file is verified, its tensors are not read into memory."""
-    return contract_of(read_checkpoint(path), path)
+    """The contract of a checkpoint file or an exported folder, verified; no tensor is read into memory."""
+    if Path(path).is_dir():
+        return read_exported_contract(path)
+    return _contract_of(read_checkpoint(path), path)
 
 
-def contract_of(payload: Mapping[str, Any], path: str | Path) -> Contract:
-    """The contract in a checkpoint's payload; raises UnisonError that names the file."""
+def read_weights(ckpt: ResolvedCkpt) -> tuple[Contract, dict[str, torch.Tensor]]:
+    """The contract and the weights to speak with, on the CPU: the moving average where the checkpoint has one.
+
+    Raises UnisonError when the weights are not those that the contract's digest was taken of.
+    """
+    if ckpt.kind == "exported":
+        return read_exported(ckpt.path)
+    payload = read_checkpoint(ckpt.path)
+    contract = _contract_of(payload, ckpt.path)
+    weights = speaking_weights(payload)
+    check_weights(weights, contract.weights_digest, str(ckpt.path))
+    return contract, weights
+
+
+def speaking_weights(payload: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Of a checkpoint's payload, the state dict to speak with; the contract's weights digest is taken of it."""
+    states = payload.get("state_dict", {})
+    voice = {name[len(VOICE_PREFIX) :]: value for name, value in states.items() if name.startswith(VOICE_PREFIX)}
+    return voice | payload.get("ema", {})
+
+
+def resolve_ckpt(path: str | Path) -> ResolvedCkpt:
+    """What `ckpt=<path>` means: a checkpoint file, a run folder's newest valid checkpoint, or an exported folder.
+
+    Files and exported folders are verified when they are read.
+
+    Raises UnisonError that says what was looked for, with the nearest names when there is nothing at `path`.
+    """
+    if "://" in str(path):
+        raise UnisonError(f"{path}: a checkpoint is a local file or folder; download it first")
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise UnisonError(f"ckpt={path}: no such file or folder{nearest_paths(path)}")
+    if path.is_file():
+        if path.name in (CONTRACT_FILE, WEIGHTS_FILE):
+            return ResolvedCkpt(path.parent, "exported")
+        return ResolvedCkpt(path, "file")
+    if is_exported(path):
+        return ResolvedCkpt(path, "exported")
+    folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
+    candidates = list(folder.glob("*.ckpt"))
+    if candidates:
+        return _newest_valid(candidates)
+    runs = sorted(str(run.parent) for run in path.glob("*/checkpoints"))
+    hint = f"; the run folders in it are {', '.join(runs[:5])}" if runs else ""
+    raise UnisonError(
+        f"ckpt={path}: no checkpoint there; looked for checkpoints/*.ckpt (a run folder), *.ckpt, and {CONTRACT_FILE} "
+        f"with {WEIGHTS_FILE} (an exported folder){hint}"
+    )
+
+
+def _newest_valid(candidates: list[Path]) -> ResolvedCkpt:
+    damaged: list[str] = []
+    for path in sorted(candidates, key=_age, reverse=True):
+        try:
+            verify_archive(path)
+        except UnisonError as error:
+            damaged += error.problems
+        else:
+            note = f"taking {path.name}, the newest valid checkpoint: " + "; ".join(damaged) if damaged else None
+            return ResolvedCkpt(path, "run", note)
+    raise UnisonError([f"{candidates[0].parent}: none of its {len(damaged)} checkpoints is valid", *damaged])
+
+
+def _age(path: Path) -> tuple[int, float]:
+    """The step in the file's name, else in its contract; equal steps by time."""
+    if digits := re.search(r"(\d+)(?!.*\d)", path.stem):
+        return int(digits[1]), path.stat().st_mtime
+    try:
+        return read_contract(path).step, path.stat().st_mtime
+    except UnisonError:
+        return -1, path.stat().st_mtime
+
+
+def _contract_of(payload: Mapping[str, Any], path: str | Path) -> Contract:
     if "contract" not in payload:
-        raise UnisonError(f"{path}: no contract in it; this is not a checkpoint that Unison trained or converted")
+        raise UnisonError(f"{path}: no contract in it: not a checkpoint that Unison trained or converted")
     try:
         return Contract.from_dict(payload["contract"])
     except UnisonError as error:
         raise UnisonError([f"{path}: {problem}" for problem in error.problems]) from error
-
-
-def verify_checkpoint(path: str | Path) -> Path:
-    """Check a checkpoint's digest and that unpickling it would run no code; the errors of `read_checkpoint`."""
-    if "://" in str(path):
-        raise UnisonError(f"{path}: a checkpoint is a local file; download it first")
-    path = Path(path)
-    if not path.exists():
-        raise UnisonError(f"{path}: no such file{nearest_paths(path)}")
-    if not path.is_file():
-        raise UnisonError(f"{path}: expected a checkpoint file, found a folder")
-    if path.stat().st_size == 0:
-        raise UnisonError(f"{path}: the file is empty; take another checkpoint, or copy it again")
-    with open(path, "rb") as file:
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
-            if bytes(view[-_COMMENT - 2 : -64]) != _LENGTH + _MARK:
-                raise UnisonError(f"{path}: {_what_it_is(view, content, file)}")
-            stated, found = bytes(view[-64:]), _digest(view[: -_COMMENT - 2])
-        if stated != found.encode():
-            raise UnisonError(
-                f"{path}: the file is damaged: its SHA-256 is {found[:12]}…, not the {_text(stated[:12])}… it was written "
-                "with; take another checkpoint, or copy it again"
-            )
-        if code := foreign_globals(globals_in_zip(file) or set()):
-            raise UnisonError(f"{path}: {_code_message(code)}")
-    return path
-
-
-def nearest_paths(path: Path) -> str:
-    """'; nearest: a, b' with the existing paths whose names come closest, or where the path stops existing."""
-    folder = path.parent
-    if not folder.is_dir():
-        while not folder.is_dir() and folder != folder.parent:
-            folder = folder.parent
-        return f"; the folder {folder} has no {path.relative_to(folder).parts[0]}{_nearest_in(folder, path)}"
-    return _nearest_in(folder, path)
-
-
-def _nearest_in(folder: Path, path: Path) -> str:
-    wanted = path.relative_to(folder).parts[0]
-    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-    close = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
-    return "; nearest: " + ", ".join(str(folder / name) for name in close) if close else ""
-
-
-class _HashingSink:
-    """A file for `torch.save` that hashes what goes through it.
-
-    torch writes from C++, where an exception would end the process: the first error is kept, the rest ignored.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-        self.digest = hashlib.sha256()
-        self.error: OSError | None = None
-
-    def write(self, chunk: memoryview | bytes) -> int:
-        if self.error is None:
-            try:
-                self.file.write(chunk)
-            except OSError as error:
-                self.error = error
-            self.digest.update(chunk)
-        return len(chunk)
-
-    def flush(self) -> None:
-        if self.error is None:
-            try:
-                self.file.flush()
-            except OSError as error:
-                self.error = error
 
 
 def _plain(value: Any, where: str, problems: list[str]) -> Any:
@@ -173,78 +178,18 @@ def _plain(value: Any, where: str, problems: list[str]) -> Any:
     if value is None or kind in (bool, int, float, str):
         return value
     if kind in (torch.Tensor, torch.nn.Parameter):
-        if value.layout is not torch.strided or value.device.type == "meta":
-            problems.append(f"{where}: expected a dense tensor with data, found {value.layout} on {value.device}")
+        if value.layout is not torch.strided or value.is_meta:
+            problems.append(f"{where}: expected a dense tensor with data, found {value.layout}, {value.device}")
         return value.detach()
     if kind in (list, tuple):
         return kind(_plain(item, f"{where}[{i}]", problems) for i, item in enumerate(value))
-    if kind in (dict, OrderedDict) or (where == "" and isinstance(value, Mapping)):
+    if kind in (dict, OrderedDict):
         for key in value:
             if type(key) not in (bool, int, float, str):
-                problems.append(f"{where}: key {key!r}: expected a string or a number, found {type(key).__name__}")
-        return {key: _plain(item, f"{where}.{key}" if where else str(key), problems) for key, item in value.items()}
+                problems.append(f"{where or 'payload'}: {key!r} can't be a key; take a string or a number")
+        return {key: _plain(item, f"{where}.{key}".lstrip("."), problems) for key, item in value.items()}
     problems.append(
-        f"{where or 'payload'}: {kind.__module__}.{kind.__qualname__} can't be in a checkpoint; "
+        f"{where}: {kind.__module__}.{kind.__qualname__} can't be in a checkpoint; "
         "store primitives, lists, dicts and tensors"
     )
     return None
-
-
-def _digest(archive: memoryview) -> str:
-    digest = hashlib.sha256()
-    for start in range(0, len(archive), _CHUNK):
-        digest.update(archive[start : start + _CHUNK])
-    digest.update(_NO_COMMENT)
-    return digest.hexdigest()
-
-
-def _what_it_is(view: memoryview, content: mmap.mmap, file: IO[bytes]) -> str:
-    """What a file without our comment is, and what to do."""
-    end = content.rfind(_ARCHIVE_END, max(0, len(view) - (1 << 16) - _ARCHIVE_END_SIZE))
-    if end < 0 and _ARCHIVE_START.startswith(bytes(view[:4])):
-        return _truncated(len(view))
-    if end >= 0:
-        comment = bytes(view[end + _ARCHIVE_END_SIZE :])
-        stated = int.from_bytes(bytes(view[end + 20 : end + 22]), "little")
-        if len(view) < end + _ARCHIVE_END_SIZE or len(comment) < stated == _COMMENT:
-            return _truncated(len(view))
-        if stated == _COMMENT or len(comment) == _COMMENT or comment.startswith(_MARK):
-            return "the file is damaged at its end; take another checkpoint, or copy it again"
-    try:
-        names = globals_in_zip(file)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError, RuntimeError):
-        return _what_unpickled(view, content)
-    if names is None:
-        return "a ZIP archive, but not a Unison checkpoint"
-    if code := foreign_globals(names):
-        return _code_message(code)
-    return (
-        "a PyTorch file, but not a Unison checkpoint: it has no digest and no contract; "
-        "see `unison convert` for released checkpoints"
-    )
-
-
-def _what_unpickled(view: memoryview, content: mmap.mmap) -> str:
-    content.seek(0)
-    names, complete = globals_in_pickle(content)  # type: ignore[arg-type]  # it reads like a file
-    if complete or bytes(view[:1]) == b"\x80":
-        if code := foreign_globals(names):
-            return _code_message(code)
-        if complete:
-            return "a pickle, but not a Unison checkpoint"
-    return "not a Unison checkpoint, and no PyTorch file either"
-
-
-def _truncated(size: int) -> str:
-    return f"the file is truncated (it ends after {size} bytes, before its archive does); copy it again"
-
-
-def _code_message(names: list[str]) -> str:
-    return (
-        f"unpickling it would run code: it imports {', '.join(names)}; a Unison checkpoint holds data only. "
-        "Nothing was executed; don't load it with other programs unless you trust where it comes from"
-    )
-
-
-def _text(digits: bytes) -> str:
-    return digits.decode("ascii", "replace")

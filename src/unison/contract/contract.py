@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself: everything that is needed to rebuild the model and to speak with it."""
+"""What a checkpoint says about itself: all that is needed to rebuild the model and to speak with it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Contract:
     labels: dict[str, list[str]] = field(default_factory=dict)
     """Style labels in table order for each class (emotion, pitch, speed, energy), without 'unspecified'."""
     statistics: dict[str, Any] = field(default_factory=dict)
-    """Normalisation: mel mean and standard deviation (lists over bands), f0 (Hz) and energy mean and deviation."""
+    """Normalisation: means and standard deviations of mel (lists over bands), f0 (Hz) and energy."""
     style: dict[str, Any] = field(default_factory=dict)
     """The style encoder's identity, as the encoder gives it."""
     frontend: dict[str, str] = field(default_factory=dict)
@@ -52,14 +52,16 @@ class Contract:
     """The precision `asked` for and the one that `ran`."""
     data: dict[str, Any] = field(default_factory=dict)
     """The corpus: `name`, `fingerprint`, `sizes`."""
-    weights: str = ""
-    """`weights_digest` of the model's state."""
+    weights_digest: str = ""
+    """`unison.contract.weights.weights_digest` of the weights to speak with."""
     parents: list[dict[str, Any]] = field(default_factory=list)
-    """The checkpoints that this one came from, or that belong to it: `role`, `digest`, `step` and what else is known."""
+    """The checkpoints that this one came from, or that belong to it: `role`, `digest`, `step` and the like."""
     versions: dict[str, str | bool | None] = field(default_factory=dict)
     """Versions of what wrote it, see `unison.contract.versions`."""
     step: int = 0
     """Training steps done."""
+    trained: dict[str, int] = field(default_factory=dict)
+    """Of these, the steps done in each stage: acoustic, vocoder, joint."""
     config_sha256: str = ""
     """SHA-256 of `config`; computed when not given."""
     schema: int = SCHEMA
@@ -102,8 +104,8 @@ class Contract:
         """The contract from primitives, after migrating older schemas.
 
         Raises UnisonError that names every problem: fields that are missing, unknown or ill-typed, names that
-        occur twice, numbers that are not finite, a config that is not the one its digest was taken of, a schema
-        newer than this code.
+        occur twice, numbers that are not finite, a config that is not the one its digest was taken of, a
+        schema newer than this code.
         """
         contract = validate(migrate(values), cls, "contract")
         problems = _problems(contract)
@@ -157,12 +159,12 @@ def _problems(contract: Contract) -> list[str]:
     if contract.config_sha256 != text_digest(contract.config):
         problems.append(
             f"contract.config: its SHA-256 is {text_digest(contract.config)[:12]}…, the contract states "
-            f"{contract.config_sha256[:12]}…: the config was changed after training; take the original checkpoint"
+            f"{contract.config_sha256[:12]}…: the config was changed after training; use the original checkpoint"
         )
     lists = {"speakers": contract.speakers, "symbols": contract.symbols}
     lists |= {f"labels.{name}": values for name, values in contract.labels.items()}
     for where, names in lists.items():
-        problems += [f"contract.{where}: {name!r} stands at {_places(names, name)}" for name in _repeated(names)]
+        problems += [f"contract.{where}: {name!r} stands at {places}" for name, places in _repeated(names).items()]
     try:
         problems += _geometry_problems(contract.audio)
     except UnisonError as error:
@@ -181,12 +183,12 @@ def _geometry_problems(geometry: AudioGeometry) -> list[str]:
     ]
 
 
-def _repeated(names: Sequence[str]) -> list[str]:
-    return [name for name in dict.fromkeys(names) if names.count(name) > 1] if len(set(names)) < len(names) else []
-
-
-def _places(names: Sequence[str], name: str) -> str:
-    return " and ".join(str(i) for i, other in enumerate(names) if other == name) + "; every name stands once"
+def _repeated(names: Sequence[str]) -> dict[str, str]:
+    """Names that occur more than once, and where."""
+    places: dict[str, list[str]] = {}
+    for i, name in enumerate(names):
+        places.setdefault(name, []).append(str(i))
+    return {name: " and ".join(at) + "; every name stands once" for name, at in places.items() if len(at) > 1}
 
 
 def _unstorable(value: Any, where: str) -> list[str]:

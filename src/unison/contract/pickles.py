@@ -16,7 +16,8 @@ _PLAIN = re.compile(
 )
 """What `torch.save` writes for dicts, lists, primitives and tensors."""
 
-_STRINGS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"}
+_STRINGS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
+_STRINGS |= {"STRING", "BINSTRING", "SHORT_BINSTRING"}
 _PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
 _GETS = {"GET", "BINGET", "LONG_BINGET"}
 
@@ -39,7 +40,7 @@ def globals_in_zip(file: IO[bytes]) -> set[str] | None:
 
 
 def globals_in_pickle(file: IO[bytes]) -> tuple[set[str], bool]:
-    """The globals of the pickles that follow each other in `file`, and whether at least one of them was complete."""
+    """The globals of the pickles that follow each other in `file`, and whether one of them was complete."""
     found: set[str] = set()
     complete = False
     try:
