@@ -1,0 +1,166 @@
+"""Style from a frozen Hugging Face encoder: a prompt or a text becomes its pooled output."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unison.contract.contract import json_digest
+from unison.contract.weights import weights_digest
+from unison.errors import UnisonError
+from unison.style.cache import VectorCache
+from unison.style.config import BertStyleConfig
+from unison.style.labels import CLASSES
+
+_POOLINGS = ("pooler", "cls", "mean")
+
+
+class BertStyle:
+    """Encodes texts into float32 vectors [dim], each text once: vectors are cached by content.
+
+    It is no `nn.Module`: nothing of it is trained or stored in a checkpoint, the contract holds its `identity`.
+    The encoder itself is loaded when it is first needed.
+    """
+
+    def __init__(self, config: BertStyleConfig, cache_dir: str | Path | None = None) -> None:
+        if config.pooling not in _POOLINGS:
+            raise UnisonError(f"style.pooling: expected one of {', '.join(_POOLINGS)}, found {config.pooling!r}")
+        if not config.path:
+            raise UnisonError("style.path: missing; expected a local folder or a hub id of an encoder")
+        self.config = config
+        self._cache_dir = cache_dir
+        self._known: dict[str, np.ndarray] = {}
+
+    @property
+    def style_dim(self) -> int:
+        """Width of the prompt's vector."""
+        return self.dim
+
+    @property
+    def content_dim(self) -> int:
+        """Width of the text's vector."""
+        return self.dim
+
+    @functools.cached_property
+    def dim(self) -> int:
+        """The encoder's hidden size."""
+        return int(self._settings.hidden_size)
+
+    @functools.cached_property
+    def identity(self) -> dict[str, Any]:
+        """What the contract says about it: digests of the encoder's settings and weights, pooling and width.
+
+        `path` says where it was found and is not part of what it is.
+        """
+        settings = self._settings.to_dict()
+        volatile = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
+        return {
+            "name": "bert",
+            "path": self.config.path,
+            "config_sha256": json_digest({k: v for k, v in settings.items() if k not in volatile}),
+            "weights_digest": weights_digest(self._encoder.state_dict()),
+            "pooling": self.config.pooling,
+            "max_tokens": self._limit,
+            "dim": self.dim,
+        }
+
+    def ids(self, style: dict[str, str]) -> list[int]:
+        """No labels here; all unspecified."""
+        return [0] * len(CLASSES)
+
+    def encode(self, texts: list[str]) -> Tensor:
+        """Vectors of texts, float32 [N, dim] on the CPU; texts beyond the encoder's limit are cut."""
+        missing = [text for text in dict.fromkeys(texts) if self._find(text) is None]
+        for start in range(0, len(missing), self.config.batch_size):
+            batch = missing[start : start + self.config.batch_size]
+            vectors = dict(zip(batch, self._encode(batch).numpy(), strict=True))
+            self._known.update(vectors)
+            if self._cache:
+                self._cache.add(vectors)
+        found = [self._find(text) for text in texts]
+        return torch.from_numpy(np.stack(found)) if found else torch.zeros(0, self.dim)  # type: ignore[arg-type]
+
+    def _find(self, text: str) -> np.ndarray | None:
+        known = self._known.get(text)
+        return self._cache.get(text) if known is None and self._cache else known
+
+    @torch.inference_mode()
+    def _encode(self, texts: list[str]) -> Tensor:
+        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=self._limit, return_tensors="pt")
+        out = self._encoder(**tokens)
+        if self.config.pooling == "pooler":
+            return out.pooler_output.float()
+        if self.config.pooling == "cls":
+            return out.last_hidden_state[:, 0].float()
+        mask = tokens["attention_mask"].unsqueeze(-1)
+        return ((out.last_hidden_state * mask).sum(1) / mask.sum(1)).float()
+
+    @functools.cached_property
+    def _cache(self) -> VectorCache | None:
+        if self._cache_dir is None:
+            return None
+        what = {name: value for name, value in self.identity.items() if name != "path"}
+        what["tokenizer"] = self._tokenizer.get_vocab()
+        return VectorCache(self._cache_dir, json_digest(what)[:16], self.dim)
+
+    @functools.cached_property
+    def _limit(self) -> int:
+        limits = [self.config.max_tokens, self._tokenizer.model_max_length]
+        if positions := getattr(self._settings, "max_position_embeddings", None):
+            # RoBERTa's positions start behind the padding's
+            offset = (self._settings.pad_token_id or 0) + 1 if "roberta" in self._settings.model_type else 0
+            limits.append(positions - offset)
+        return int(min(limits))
+
+    @functools.cached_property
+    def _settings(self) -> Any:
+        return _from_pretrained("AutoConfig", self.config.path)
+
+    @functools.cached_property
+    def _tokenizer(self) -> Any:
+        return _from_pretrained("AutoTokenizer", self.config.path)
+
+    @functools.cached_property
+    def _encoder(self) -> Any:
+        encoder, loading = _from_pretrained(
+            "AutoModel", self.config.path, output_loading_info=True, dtype=torch.float32
+        )
+        absent = sorted(loading["missing_keys"])
+        if self.config.pooling != "pooler":
+            absent = [name for name in absent if not name.startswith("pooler.")]
+        if absent:
+            raise UnisonError(
+                f"style.path={self.config.path}: its weights lack {', '.join(absent[:4])}, which would be random; "
+                "take another encoder" + (", or style.pooling=mean" if absent[0].startswith("pooler.") else "")
+            )
+        if self.config.pooling == "pooler" and getattr(encoder, "pooler", None) is None:
+            raise UnisonError(f"style.path={self.config.path}: this encoder has no pooler; set style.pooling=mean")
+        return encoder.eval().requires_grad_(False)
+
+
+def _from_pretrained(auto: str, path: str, **options: Any) -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise UnisonError("style=bert needs transformers: pip install 'unison-tts[bert]'") from error
+    transformers.utils.logging.disable_progress_bar()
+    local = Path(path).expanduser()
+    if local.is_dir() and not (local / "config.json").is_file():
+        raise UnisonError(f"style.path={path}: no config.json in this folder; expected a Hugging Face encoder's")
+    try:
+        where = str(local) if local.is_dir() else path
+        return getattr(transformers, auto).from_pretrained(where, trust_remote_code=False, **options)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        advice = (
+            "its files are incomplete or damaged"
+            if local.is_dir()
+            else "it is no local folder, and as a hub id it can't be had: check the name, or fetch it where there is a "
+            f"network (hf download {path} --local-dir bert) and give that folder"
+        )
+        raise UnisonError(f"style.path={path}: {advice} ({reason})") from error

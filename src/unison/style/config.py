@@ -1,0 +1,51 @@
+"""Config of the style encoders; what a group's `name` may be is in `STYLES`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class NoStyleConfig:
+    """No style: text and speaker alone."""
+
+    name: str = "none"
+    """Which style encoder: none, labels or bert."""
+
+
+@dataclass
+class LabelStyleConfig:
+    """Learned tables for the corpus's style labels."""
+
+    name: str = "labels"
+    """Which style encoder: none, labels or bert."""
+    emotion: int = 32
+    """Width of the emotion table's vectors; 0 leaves emotion out."""
+    pitch: int = 16
+    """Width of the pitch table's vectors."""
+    speed: int = 16
+    """Width of the speed table's vectors."""
+    energy: int = 16
+    """Width of the energy table's vectors."""
+    dropout: float = 0.1
+    """Share of labels that training hides, so that speaking without a label works."""
+
+
+@dataclass
+class BertStyleConfig:
+    """A frozen Hugging Face encoder reads the prompt (style) and the text (content)."""
+
+    name: str = "bert"
+    """Which style encoder: none, labels or bert."""
+    path: str = ""
+    """A local folder with config.json, weights and tokenizer, or a hub id such as hfl/chinese-roberta-wwm-ext."""
+    pooling: str = "pooler"
+    """pooler (the encoder's own pooled output, as EmotiVoice has it), cls (first token) or mean (over tokens)."""
+    max_tokens: int = 512
+    """Longer texts are cut to so many tokens, at most the encoder's own limit."""
+    batch_size: int = 32
+    """Texts encoded at a time."""
+
+
+STYLES: dict[str, type] = {"none": NoStyleConfig, "labels": LabelStyleConfig, "bert": BertStyleConfig}
+"""Config by name."""
