@@ -1,6 +1,6 @@
 """What a config may name to be built: our own classes, and a few of torch's and Lightning's by name.
 
-A config comes from a checkpoint as well as from a user, and `_target_` is a way to run code. A target is therefore
+A config comes from a checkpoint as well as from a user, and `_target_` is a way to run code. A target is
 checked three times: its text, before anything is imported; the object that it leads to, which must be a class
 that is at home where the text says; and for foreign classes their base class.
 """
@@ -16,14 +16,66 @@ from unison.errors import UnisonError
 
 _OURS = tuple(
     f"unison.{package}."
-    for package in ("audio", "data", "evaluation", "inference", "models", "style", "text", "training", "vocoders")
+    for package in (
+        "audio",
+        "data",
+        "evaluation",
+        "inference",
+        "models",
+        "style",
+        "text",
+        "training",
+        "vocoders",
+    )
 )
-_OPTIMIZERS = (
-    ["Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "LBFGS", "Muon", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD", "SparseAdam"]
-)
-_SCHEDULERS = ["ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR", "OneCycleLR", "PolynomialLR", "ReduceLROnPlateau", "SequentialLR", "StepLR"]
+_OPTIMIZERS = [
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "ASGD",
+    "LBFGS",
+    "Muon",
+    "NAdam",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "SGD",
+    "SparseAdam",
+]
+_SCHEDULERS = [
+    "ChainedScheduler",
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
+    "ExponentialLR",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "MultiplicativeLR",
+    "OneCycleLR",
+    "PolynomialLR",
+    "ReduceLROnPlateau",
+    "SequentialLR",
+    "StepLR",
+]
 _LOGGERS = ("CSVLogger", "TensorBoardLogger")
-_CALLBACKS = ["DeviceStatsMonitor", "EarlyStopping", "GradientAccumulationScheduler", "LearningRateMonitor", "ModelCheckpoint", "ModelSummary", "RichModelSummary", "RichProgressBar", "StochasticWeightAveraging", "TQDMProgressBar", "Timer"]
+_CALLBACKS = [
+    "DeviceStatsMonitor",
+    "EarlyStopping",
+    "GradientAccumulationScheduler",
+    "LearningRateMonitor",
+    "ModelCheckpoint",
+    "ModelSummary",
+    "RichModelSummary",
+    "RichProgressBar",
+    "StochasticWeightAveraging",
+    "TQDMProgressBar",
+    "Timer",
+]
 _NAMED = {
     **{f"torch.optim.{name}": "torch.optim.Optimizer" for name in _OPTIMIZERS},
     **{f"torch.optim.lr_scheduler.{name}": "torch.optim.lr_scheduler.LRScheduler" for name in _SCHEDULERS},
@@ -38,8 +90,8 @@ _DOTTED = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")
 def instantiate(node: Any, /, **kwargs: Any) -> Any:
     """Build the object of a config node from its `_target_`; other fields and `kwargs` are its arguments.
 
-    Nested nodes that have a `_target_` are built first. Hydra's other keys (`_partial_`, `_args_`, `_recursive_`,
-    `_convert_`) are not taken.
+    Nested nodes that have a `_target_` are built first. Hydra's other keys (`_partial_`, `_args_` and the
+    like) are not taken.
 
     Raises UnisonError before anything is built, naming every target that is not allowed and where it stands.
     """
@@ -60,7 +112,9 @@ def _primitives(node: Any) -> tuple[Any, str]:
     from omegaconf import OmegaConf
 
     if OmegaConf.is_config(node):
-        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True), node._get_full_key(None) or ""
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True), node._get_full_key(
+            None
+        ) or ""
     return node, ""
 
 
@@ -74,7 +128,11 @@ def _targets(tree: Any, where: str, problems: list[str]) -> list[tuple[str, str]
     for key, value in tree.items():
         place = f"{where}.{key}".lstrip(".")
         if key == "_target_":
-            if isinstance(value, str) and _DOTTED.fullmatch(value) and (value in _NAMED or value.startswith(_OURS)):
+            if (
+                isinstance(value, str)
+                and _DOTTED.fullmatch(value)
+                and (value in _NAMED or value.startswith(_OURS))
+            ):
                 found.append((place, value))
             else:
                 problems.append(f"{place}: {value!r} is not allowed")
@@ -95,7 +153,9 @@ def _resolve(target: str, place: str, problems: list[str]) -> type | None:
         return None
     base = _NAMED.get(target)
     if not isinstance(found, type) or found.__name__ != name:
-        problems.append(f"{place}: {target} is not allowed: it leads to {_home(found)}, no class of that name")
+        problems.append(
+            f"{place}: {target} is not allowed: it leads to {_home(found)}, no class of that name"
+        )
     elif base is None and not f"{found.__module__}.".startswith(_OURS):
         problems.append(f"{place}: {target} is not allowed: it leads to {_home(found)}")
     elif base is not None and not _is_subclass(found, base):
@@ -122,7 +182,8 @@ def _allowed() -> str:
         "allowed are classes of "
         + ", ".join(prefix + "*" for prefix in _OURS)
         + f"; torch.optim: {', '.join(_OPTIMIZERS)}; torch.optim.lr_scheduler: {', '.join(_SCHEDULERS)}; "
-        f"lightning.pytorch.loggers: {', '.join(_LOGGERS)}; lightning.pytorch.callbacks: {', '.join(_CALLBACKS)}"
+        f"lightning.pytorch.loggers: {', '.join(_LOGGERS)}; "
+        f"lightning.pytorch.callbacks: {', '.join(_CALLBACKS)}"
     )
 
 

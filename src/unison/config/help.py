@@ -18,7 +18,7 @@ _WIDTH = 100
 
 
 def field_help(schema: type, prefix: str = "") -> list[Row]:
-    """Every field of a config dataclass, those of nested dataclasses by dotted names, with its attribute docstring."""
+    """Every field of a config dataclass with its attribute docstring; nested dataclasses by dotted names."""
     hints, docs = typing.get_type_hints(schema), _docstrings(schema)
     rows: list[Row] = []
     for field in dataclasses.fields(schema):
@@ -33,7 +33,7 @@ def field_help(schema: type, prefix: str = "") -> list[Row]:
 
 
 def render_help(title: str, usage: str, groups: Mapping[str, Sequence[str]], rows: Sequence[Row]) -> str:
-    """The text of `--help`: what the command is, the config groups with their choices, the fields with their help."""
+    """The text of `--help`: what the command is, the groups with their choices, the fields with their help."""
     lines = [title, *textwrap.wrap(usage, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
     if groups:
         width = max(map(len, groups))
@@ -47,7 +47,10 @@ def render_help(title: str, usage: str, groups: Mapping[str, Sequence[str]], row
     for name, kind, default, doc in rows:
         lines.append(f"  {name}: {kind}" + (f" = {default}" if default else ""))
         lines += textwrap.wrap(doc, _WIDTH, initial_indent="      ", subsequent_indent="      ")
-    lines += ["", "--cfg job --resolve shows the composed config; -m runs a grid; nothing is run by either --help or --cfg"]
+    lines += [
+        "",
+        "--cfg job --resolve shows the composed config; -m runs a grid",
+    ]
     return "\n".join(lines)
 
 

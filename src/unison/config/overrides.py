@@ -13,7 +13,7 @@ _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[^=+~\s][^=]*)=(?P<value>.*)
 def quote_free_text(argv: Iterable[str], keys: Iterable[str]) -> list[str]:
     """`argv` with the values of `keys` quoted, so that each arrives in the config exactly as it was typed.
 
-    Hydra's grammar gives meaning to commas, braces, brackets, quotes, equal signs and backslashes, and OmegaConf
+    Hydra's grammar gives meaning to commas, braces, brackets, quotes, equal signs, backslashes, and OmegaConf
     to `${…}`; a text has none of that. Under `-m` a quoted value is one value, never a list of jobs.
     `key=`, `+key=` and `++key=` are all covered; an empty value is an empty string.
 

@@ -45,8 +45,8 @@ def write_archive(payload: Any, file: IO[bytes]) -> None:
 def verify_archive(path: str | Path) -> Path:
     """The path of a file whose digest is right, and which runs no code when it is unpickled.
 
-    Raises UnisonError, with its own message, for a file that is missing, empty, truncated, damaged, not of this
-    format, or that would run code (the globals are named; nothing is executed).
+    Raises UnisonError, with its own message, for a file that is missing, empty, truncated, damaged, not of
+    this format, or that would run code (the globals are named; nothing is executed).
     """
     if "://" in str(path):
         raise UnisonError(f"{path}: a checkpoint is a local file; download it first")
@@ -73,7 +73,7 @@ def verify_archive(path: str | Path) -> Path:
 
 
 def nearest_paths(path: Path) -> str:
-    """'; nearest: a, b' with the existing paths whose names come closest, or where the path stops existing."""
+    """'; nearest: a, b' with the existing paths whose names come closest, or where the path ends."""
     folder = path.parent
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
@@ -87,7 +87,7 @@ def nearest_paths(path: Path) -> str:
 class _HashingSink:
     """A file for `torch.save` that hashes what goes through it.
 
-    torch writes from C++, where an exception can end the process: the first error is kept, the rest is ignored.
+    torch writes from C++, where an exception can end the process: the first error is kept, more are ignored.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -159,6 +159,6 @@ def _truncated(size: int) -> str:
 
 def _code_message(names: list[str]) -> str:
     return (
-        f"unpickling it would run code: it imports {', '.join(names)}, and a Unison checkpoint holds data only; "
+        f"unpickling it would run code: it imports {', '.join(names)}, a Unison checkpoint holds data only; "
         "nothing was executed. Take a checkpoint from a source that you trust"
     )

@@ -1,7 +1,7 @@
 """Checkpoints: written whole, verified before they are read, never executed, found by file or by run folder.
 
-A checkpoint holds primitives, lists, dicts and tensors: Lightning's entries, `contract` (a `Contract` as a dict),
-`state_dict`, and with a moving average `ema` (tensors by the names that they have under `voice.`).
+A checkpoint holds primitives, lists, dicts and tensors: Lightning's entries, `contract` (a `Contract` as a
+dict), `state_dict`, and with a moving average `ema` (tensors by the names that they have under `voice.`).
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def read_contract(path: str | Path) -> Contract:
 
 
 def read_weights(ckpt: ResolvedCkpt) -> tuple[Contract, dict[str, torch.Tensor]]:
-    """The contract and the weights to speak with, on the CPU: the moving average where the checkpoint has one.
+    """The contract and the weights to speak with, on the CPU: the moving average where there is one.
 
     Raises UnisonError when the weights are not those that the contract's digest was taken of.
     """
@@ -104,14 +104,16 @@ def read_weights(ckpt: ResolvedCkpt) -> tuple[Contract, dict[str, torch.Tensor]]
 
 
 def speaking_weights(payload: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """Of a checkpoint's payload, the state dict to speak with; the contract's weights digest is taken of it."""
+    """The state dict to speak with, of a checkpoint's payload: the contract's weights digest is its digest."""
     states = payload.get("state_dict", {})
-    voice = {name[len(VOICE_PREFIX) :]: value for name, value in states.items() if name.startswith(VOICE_PREFIX)}
+    voice = {
+        name[len(VOICE_PREFIX) :]: value for name, value in states.items() if name.startswith(VOICE_PREFIX)
+    }
     return voice | payload.get("ema", {})
 
 
 def resolve_ckpt(path: str | Path) -> ResolvedCkpt:
-    """What `ckpt=<path>` means: a checkpoint file, a run folder's newest valid checkpoint, or an exported folder.
+    """What `ckpt=<path>` means: a file, a run folder's newest valid checkpoint, or an exported folder.
 
     Files and exported folders are verified when they are read.
 
@@ -135,8 +137,8 @@ def resolve_ckpt(path: str | Path) -> ResolvedCkpt:
     runs = sorted(str(run.parent) for run in path.glob("*/checkpoints"))
     hint = f"; the run folders in it are {', '.join(runs[:5])}" if runs else ""
     raise UnisonError(
-        f"ckpt={path}: no checkpoint there; looked for checkpoints/*.ckpt (a run folder), *.ckpt, and {CONTRACT_FILE} "
-        f"with {WEIGHTS_FILE} (an exported folder){hint}"
+        f"ckpt={path}: no checkpoint there; looked for checkpoints/*.ckpt (a run folder), *.ckpt, and "
+        f"{CONTRACT_FILE} with {WEIGHTS_FILE} (an exported folder){hint}"
     )
 
 
@@ -148,7 +150,9 @@ def _newest_valid(candidates: list[Path]) -> ResolvedCkpt:
         except UnisonError as error:
             damaged += error.problems
         else:
-            note = f"taking {path.name}, the newest valid checkpoint: " + "; ".join(damaged) if damaged else None
+            note = (
+                f"taking {path.name}, the newest valid checkpoint: " + "; ".join(damaged) if damaged else None
+            )
             return ResolvedCkpt(path, "run", note)
     raise UnisonError([f"{candidates[0].parent}: none of its {len(damaged)} checkpoints is valid", *damaged])
 
@@ -179,7 +183,9 @@ def _plain(value: Any, where: str, problems: list[str]) -> Any:
         return value
     if kind in (torch.Tensor, torch.nn.Parameter):
         if value.layout is not torch.strided or value.is_meta:
-            problems.append(f"{where}: expected a dense tensor with data, found {value.layout}, {value.device}")
+            problems.append(
+                f"{where}: expected a dense tensor with data, found {value.layout}, {value.device}"
+            )
         return value.detach()
     if kind in (list, tuple):
         return kind(_plain(item, f"{where}[{i}]", problems) for i, item in enumerate(value))

@@ -55,7 +55,7 @@ class Contract:
     weights_digest: str = ""
     """`unison.contract.weights.weights_digest` of the weights to speak with."""
     parents: list[dict[str, Any]] = field(default_factory=list)
-    """The checkpoints that this one came from, or that belong to it: `role`, `digest`, `step` and the like."""
+    """Checkpoints that this one came from, or that belong to it: `role`, `digest`, `step` and the like."""
     versions: dict[str, str | bool | None] = field(default_factory=dict)
     """Versions of what wrote it, see `unison.contract.versions`."""
     step: int = 0
@@ -159,12 +159,14 @@ def _problems(contract: Contract) -> list[str]:
     if contract.config_sha256 != text_digest(contract.config):
         problems.append(
             f"contract.config: its SHA-256 is {text_digest(contract.config)[:12]}…, the contract states "
-            f"{contract.config_sha256[:12]}…: the config was changed after training; use the original checkpoint"
+            f"{contract.config_sha256[:12]}…: changed after training; use the original checkpoint"
         )
     lists = {"speakers": contract.speakers, "symbols": contract.symbols}
     lists |= {f"labels.{name}": values for name, values in contract.labels.items()}
     for where, names in lists.items():
-        problems += [f"contract.{where}: {name!r} stands at {places}" for name, places in _repeated(names).items()]
+        problems += [
+            f"contract.{where}: {name!r} stands at {places}" for name, places in _repeated(names).items()
+        ]
     try:
         problems += _geometry_problems(contract.audio)
     except UnisonError as error:

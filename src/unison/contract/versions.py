@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def versions() -> dict[str, str | bool | None]:
-    """Versions of unison, torch, lightning and python, the source's git commit and whether its tree was clean.
+    """Versions of unison, torch, lightning and python; the source's git commit, and if its tree was clean.
 
     `git_commit` and `git_clean` are None where the source is not a git work tree.
     """

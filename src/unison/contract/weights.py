@@ -33,7 +33,7 @@ def check_weights(state: Mapping[str, torch.Tensor], stated: str, where: str) ->
     found = weights_digest(state)
     if found != stated:
         raise UnisonError(
-            f"{where}: the weights are not those of the contract: their digest is {found[:12]}…, the contract "
+            f"{where}: the weights are not the contract's: their digest is {found[:12]}…, the contract "
             f"states {stated[:12] or 'none'}…; the file is damaged or comes from another run"
         )
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from unison.style.bert import BertStyle
 from unison.style.config import BertStyleConfig, LabelStyleConfig, NoStyleConfig
-from unison.style.labels import CLASSES, LabelStyle
-from unison.style.none import NoStyle
 
-Style = NoStyle | LabelStyle | BertStyle
-"""Each has `style_dim`, `content_dim`, `identity`, `ids(style)` and `encode(texts)`."""
+if TYPE_CHECKING:
+    from unison.style.bert import BertStyle
+    from unison.style.labels import LabelStyle
+    from unison.style.none import NoStyle
 
-__all__ = ["CLASSES", "BertStyle", "LabelStyle", "NoStyle", "Style", "build_style"]
+    Style = NoStyle | LabelStyle | BertStyle
+
+__all__ = ["build_style"]
 
 
 def build_style(
@@ -22,10 +24,17 @@ def build_style(
 ) -> Style:
     """The style encoder of a config.
 
-    `labels` are the corpus's style labels by class; `cache_dir` is where a frozen encoder's vectors are kept.
+    Each has `style_dim`, `content_dim`, `identity`, `ids(style)` and `encode(texts)`. `labels` are the corpus's style labels by class; `cache_dir` is where a frozen encoder's vectors are kept.
     """
+    # Imported here, so that reading configs needs no torch.
     if isinstance(config, LabelStyleConfig):
+        from unison.style.labels import LabelStyle
+
         return LabelStyle(config, labels)
     if isinstance(config, BertStyleConfig):
+        from unison.style.bert import BertStyle
+
         return BertStyle(config, cache_dir)
+    from unison.style.none import NoStyle
+
     return NoStyle()

@@ -23,13 +23,15 @@ _POOLINGS = ("pooler", "cls", "mean")
 class BertStyle:
     """Encodes texts into float32 vectors [dim], each text once: vectors are cached by content.
 
-    It is no `nn.Module`: nothing of it is trained or stored in a checkpoint, the contract holds its `identity`.
+    It is no `nn.Module`: nothing of it is trained or stored; the contract holds its `identity`.
     The encoder itself is loaded when it is first needed.
     """
 
     def __init__(self, config: BertStyleConfig, cache_dir: str | Path | None = None) -> None:
         if config.pooling not in _POOLINGS:
-            raise UnisonError(f"style.pooling: expected one of {', '.join(_POOLINGS)}, found {config.pooling!r}")
+            raise UnisonError(
+                f"style.pooling: expected one of {', '.join(_POOLINGS)}, found {config.pooling!r}"
+            )
         if not config.path:
             raise UnisonError("style.path: missing; expected a local folder or a hub id of an encoder")
         self.config = config
@@ -91,7 +93,9 @@ class BertStyle:
 
     @torch.inference_mode()
     def _encode(self, texts: list[str]) -> Tensor:
-        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=self._limit, return_tensors="pt")
+        tokens = self._tokenizer(
+            texts, padding=True, truncation=True, max_length=self._limit, return_tensors="pt"
+        )
         out = self._encoder(**tokens)
         if self.config.pooling == "pooler":
             return out.pooler_output.float()
@@ -135,11 +139,14 @@ class BertStyle:
             absent = [name for name in absent if not name.startswith("pooler.")]
         if absent:
             raise UnisonError(
-                f"style.path={self.config.path}: its weights lack {', '.join(absent[:4])}, which would be random; "
-                "take another encoder" + (", or style.pooling=mean" if absent[0].startswith("pooler.") else "")
+                f"style.path={self.config.path}: its weights lack {', '.join(absent[:4])}: these would be random; "
+                "take another encoder"
+                + (", or style.pooling=mean" if absent[0].startswith("pooler.") else "")
             )
         if self.config.pooling == "pooler" and getattr(encoder, "pooler", None) is None:
-            raise UnisonError(f"style.path={self.config.path}: this encoder has no pooler; set style.pooling=mean")
+            raise UnisonError(
+                f"style.path={self.config.path}: this encoder has no pooler; set style.pooling=mean"
+            )
         return encoder.eval().requires_grad_(False)
 
 
@@ -151,7 +158,9 @@ def _from_pretrained(auto: str, path: str, **options: Any) -> Any:
     transformers.utils.logging.disable_progress_bar()
     local = Path(path).expanduser()
     if local.is_dir() and not (local / "config.json").is_file():
-        raise UnisonError(f"style.path={path}: no config.json in this folder; expected a Hugging Face encoder's")
+        raise UnisonError(
+            f"style.path={path}: no config.json in this folder; expected a Hugging Face encoder's"
+        )
     try:
         where = str(local) if local.is_dir() else path
         return getattr(transformers, auto).from_pretrained(where, trust_remote_code=False, **options)
@@ -160,7 +169,7 @@ def _from_pretrained(auto: str, path: str, **options: Any) -> Any:
         advice = (
             "its files are incomplete or damaged"
             if local.is_dir()
-            else "it is no local folder, and as a hub id it can't be had: check the name, or fetch it where there is a "
-            f"network (hf download {path} --local-dir bert) and give that folder"
+            else "it is no local folder, and as a hub id it can't be had: check the name, or fetch it where "
+            f"there is a network (hf download {path} --local-dir bert) and give that folder"
         )
         raise UnisonError(f"style.path={path}: {advice} ({reason})") from error

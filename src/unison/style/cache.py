@@ -13,9 +13,9 @@ import numpy as np
 
 
 class VectorCache:
-    """Float32 vectors of one encoder, appended to `<folder>/<encoder>.vectors` and read again by later processes.
+    """Float32 vectors of one encoder, appended to `<folder>/<encoder>.vectors`, read again by later processes.
 
-    Records have one size: SHA-256 of the text, CRC-32 of the vector, the vector. A record that an interruption cut
+    Records have one size: SHA-256 of the text, CRC-32 of the vector, the vector. A record cut by an interruption
     is removed by the next writer, and one that does not match its CRC is not read; both are made again.
     Several processes may share the file.
     """

@@ -38,9 +38,9 @@ class BertStyleConfig:
     name: str = "bert"
     """Which style encoder: none, labels or bert."""
     path: str = ""
-    """A local folder with config.json, weights and tokenizer, or a hub id such as hfl/chinese-roberta-wwm-ext."""
+    """A local folder with config.json, weights and tokenizer, or a hub id such as google-bert/bert-base-chinese."""
     pooling: str = "pooler"
-    """pooler (the encoder's own pooled output, as EmotiVoice has it), cls (first token) or mean (over tokens)."""
+    """pooler (the encoder's pooled output, as EmotiVoice has it), cls (first token) or mean (of tokens)."""
     max_tokens: int = 512
     """Longer texts are cut to so many tokens, at most the encoder's own limit."""
     batch_size: int = 32

@@ -29,7 +29,11 @@ class LabelStyle(nn.Module):
         self.dropout = config.dropout
         widths = {name: getattr(config, name) for name in CLASSES if self.labels[name]}
         self.tables = nn.ModuleDict(
-            {name: nn.Embedding(1 + len(self.labels[name]), width) for name, width in widths.items() if width > 0}
+            {
+                name: nn.Embedding(1 + len(self.labels[name]), width)
+                for name, width in widths.items()
+                if width > 0
+            }
         )
 
     @property
@@ -45,7 +49,10 @@ class LabelStyle(nn.Module):
     @property
     def identity(self) -> dict[str, Any]:
         """What the contract says about it."""
-        return {"name": "labels", "dims": {name: int(table.embedding_dim) for name, table in self._named_tables()}}
+        return {
+            "name": "labels",
+            "dims": {name: int(table.embedding_dim) for name, table in self._named_tables()},
+        }
 
     def ids(self, style: dict[str, str]) -> list[int]:
         """A clip's or a request's labels as ids in the order of `CLASSES`; 0 where the class is not named.
@@ -72,7 +79,9 @@ class LabelStyle(nn.Module):
         if self.training and self.dropout > 0:
             labels = labels.masked_fill(torch.rand(labels.shape, device=labels.device) < self.dropout, 0)
         vectors = [table(labels[:, CLASSES.index(name)]) for name, table in self._named_tables()]
-        return torch.cat(vectors, dim=-1) if vectors else torch.zeros(labels.shape[0], 0, device=labels.device)
+        return (
+            torch.cat(vectors, dim=-1) if vectors else torch.zeros(labels.shape[0], 0, device=labels.device)
+        )
 
     def _named_tables(self) -> list[tuple[str, nn.Embedding]]:
         return [(name, table) for name, table in self.tables.items() if isinstance(table, nn.Embedding)]
