@@ -1,0 +1,102 @@
+"""The corpus as Lightning wants it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from unison.data.batch import Batch, collate
+from unison.data.config import LoaderConfig
+from unison.data.dataset import Numbering, UtteranceDataset
+from unison.data.manifest import Corpus
+from unison.data.sampler import BucketSampler, buckets_of
+
+
+class CorpusDataModule(LightningDataModule):
+    """Training batches without end, and the same validation batches every time.
+
+    Batches are already shared out over the ranks: the trainer needs `use_distributed_sampler=False`.
+
+    `batch_size`, `batch_frames` and `start_batch` may be set before a loader is asked for: batch k of the
+    training stream follows from the seed, the batch settings and k alone, so a run that took k batches
+    goes on with `start_batch = k`.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        batch_size: int,
+        batch_frames: int,
+        loader: LoaderConfig | None = None,
+        seed: int = 0,
+        numbering: Numbering | None = None,
+        style: bool = True,
+        start_batch: int = 0,
+    ) -> None:
+        """Serve the prepared corpus in `folder`.
+
+        Args:
+            folder: what `unison.prepare.prepare` wrote.
+            batch_size: utterances in a batch, at most.
+            batch_frames: mel frames in a batch, padding included, at most.
+            loader: worker processes and the size of a validation.
+            seed: decides the order of the training batches.
+            numbering: ids and scales of the model, when they are not the corpus's own.
+            style: deliver the corpus's style vectors, if it has any.
+            start_batch: this rank's first training batch.
+        """
+        super().__init__()
+        self.corpus = Corpus(folder)
+        self.batch_size = batch_size
+        self.batch_frames = batch_frames
+        self.loader = loader or LoaderConfig()
+        self.seed = seed
+        self.start_batch = start_batch
+        self.train_set = UtteranceDataset(self.corpus, self.corpus.split("train"), numbering, style)
+        # the same clips whatever the order of the corpus, spread over its speakers and texts
+        held_out = sorted(self.corpus.split("valid"), key=lambda u: hashlib.sha256(u.key.encode()).digest())
+        self.valid_set = UtteranceDataset(self.corpus, held_out[: self.loader.valid_clips], numbering, style)
+
+    def train_sampler(self) -> BucketSampler:
+        """The stream of training batches, as the loader will read it."""
+        rank, world = self._ranks()
+        lengths = [u.frames for u in self.train_set.utterances]
+        return BucketSampler(
+            lengths, self.batch_frames, self.batch_size, self.seed, self.start_batch, rank, world
+        )
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self._loader(self.train_set, self.train_sampler(), self.loader.num_workers)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        rank, world = self._ranks()
+        lengths = [u.frames for u in self.valid_set.utterances]
+        batches = [
+            members[i : i + capacity].tolist()
+            for members, capacity in buckets_of(lengths, self.batch_frames, self.batch_size)
+            for i in range(0, len(members), capacity)
+        ]
+        # few and short: not worth a process that lives as long as the training
+        return self._loader(self.valid_set, batches[rank::world], 0)
+
+    def _ranks(self) -> tuple[int, int]:
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+
+    def _loader(self, dataset: UtteranceDataset, batches: Any, workers: int) -> DataLoader[Batch]:
+        return DataLoader(
+            dataset,  # type: ignore[arg-type]
+            batch_sampler=batches,
+            num_workers=workers,
+            prefetch_factor=self.loader.prefetch if workers else None,
+            persistent_workers=workers > 0,
+            pin_memory=self.loader.pin_memory,
+            collate_fn=collate,
+            # without its own, a loader draws from the global generator and a resumed run would differ
+            generator=torch.Generator().manual_seed(self.seed),
+        )

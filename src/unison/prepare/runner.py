@@ -1,0 +1,527 @@
+"""Preparation: reads a corpus, measures its clips in parallel, and writes what training reads."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from unison.audio.geometry import AudioGeometry
+from unison.data.manifest import (
+    FEATURES,
+    LABELS,
+    CorpusInfo,
+    Features,
+    Statistics,
+    Utterance,
+    feature_width,
+)
+from unison.errors import UnisonError
+from unison.prepare import corpora
+from unison.prepare.checks import Fault, alignment_fault, length_fault
+from unison.prepare.clip import Clip, Reject
+from unison.prepare.config import DataConfig
+from unison.prepare.features import Measurement, Measurer, feature_settings
+from unison.prepare.statistics import measure_statistics
+from unison.prepare.store import FeatureStore, StyleTable, lock, write_atomically
+
+VERSION = 1
+"""Counts up when the same corpus would give another manifest."""
+
+# settings that say where the corpus is and how it is worked on, not what comes out
+_NOT_CONTENT = ("name", "raw", "workers", "max_reject_share")
+_CANT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+_CLIPS_A_WORKER = 32
+_IN_FLIGHT_A_WORKER = 8
+_STYLE_BATCH = 64
+_EXAMPLES = 5
+
+
+class StyleEncoder(Protocol):
+    """What turns style prompts and texts into vectors."""
+
+    @property
+    def identity(self) -> str:
+        """Names the encoder and its weights."""
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """Vectors float32 [len(texts), dim]."""
+
+
+def prepare(
+    data: DataConfig,
+    geometry: AudioGeometry,
+    frontend_name: str,
+    folder: Path,
+    style: StyleEncoder | None = None,
+    progress: bool = True,
+) -> Path:
+    """Make the prepared corpus that `data` describes in `folder`, or bring it up to date.
+
+    Features are kept by the content of the recordings: interrupted, it continues where it was, and a corpus
+    that grew or whose texts changed has only its new recordings measured. Speakers, symbols and style labels
+    that an earlier preparation numbered keep their ids; new ones are appended.
+
+    Args:
+        data: which corpus, and which of its clips are used.
+        geometry: how features are computed.
+        frontend_name: text frontend for clips that bring no pronunciation.
+        folder: where the prepared corpus goes.
+        style: encoder of style prompts; without one no style vectors are written.
+        progress: show bars.
+
+    Returns:
+        The folder, holding manifest.jsonl, rejects.jsonl, corpus.json and the feature files.
+
+    Raises:
+        UnisonError: the corpus is not there or not in its layout, or too many or all of its clips are unusable.
+        KeyboardInterrupt: after saying how to continue.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock(folder):
+            return _prepare(data, geometry, frontend_name, folder, style, progress)
+    except OSError as error:
+        if error.errno not in _CANT_WRITE:
+            raise
+        raise UnisonError(
+            f"{folder}: can't be written ({error}); make room or choose another folder, then start again: "
+            "what is done is kept"
+        ) from error
+    except KeyboardInterrupt:
+        print(f"\n{folder}: interrupted; run the same command again to continue where it stopped")
+        raise
+
+
+def is_current(
+    data: DataConfig,
+    geometry: AudioGeometry,
+    frontend_name: str,
+    folder: Path,
+    style: StyleEncoder | None = None,
+) -> bool:
+    """Whether `folder` holds what `prepare` would make there now; opens no recording."""
+    return staleness(data, geometry, frontend_name, folder, style) is None
+
+
+def staleness(
+    data: DataConfig,
+    geometry: AudioGeometry,
+    frontend_name: str,
+    folder: Path,
+    style: StyleEncoder | None = None,
+) -> str | None:
+    """Why a prepared folder is not what `prepare` would make there now; None when it is.
+
+    Compares settings, versions, and the names, sizes and times of the raw files. Where the raw files are gone
+    the prepared corpus stands for itself.
+    """
+    folder = Path(folder)
+    if not (folder / "corpus.json").is_file() or not (folder / "manifest.jsonl").is_file():
+        return "the corpus is not prepared yet"
+    try:
+        info = CorpusInfo.read(folder)
+    except UnisonError:
+        return "corpus.json can't be read"
+    wanted = _source(data, geometry, frontend_name)
+    if wanted["raw"] is None:
+        wanted["raw"] = info.source.get("raw")
+    changed = sorted(key for key in wanted if wanted[key] != info.source.get(key))
+    if changed:
+        return f"changed since it was prepared: {', '.join(changed)}"
+    if style is not None and style.identity != info.style_identity:
+        return f"its style vectors are by {info.style_identity}, not {style.identity}"
+    for name, dtype in FEATURES.items():
+        path = folder / name
+        needed = info.sizes["frames"] * feature_width(name, geometry) * dtype.itemsize
+        if not path.is_file() or path.stat().st_size < needed:
+            return f"{name} is incomplete"
+    return None
+
+
+@dataclass
+class _Outcome:
+    """What came of the corpus's entries."""
+
+    utterances: list[Utterance] = field(default_factory=list)
+    rejects: list[dict[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def reject(self, key: str, fault: Fault, path: str = "") -> None:
+        self.rejects.append({"key": key, "reason": fault.reason, "detail": fault.detail, "path": path})
+
+
+def _prepare(
+    data: DataConfig,
+    geometry: AudioGeometry,
+    frontend_name: str,
+    folder: Path,
+    style: StyleEncoder | None,
+    progress: bool,
+) -> Path:
+    source = _source(data, geometry, frontend_name)
+    entries = corpora.read(data)
+    if source["raw"] is None:  # the reader has just made the corpus
+        source = _source(data, geometry, frontend_name)
+    with closing(FeatureStore(folder, geometry, feature_settings(data, geometry))) as store:
+        outcome = _measure(entries, data, geometry, frontend_name, store, progress)
+        frames = store.frames
+    _report_rejects(outcome, len(entries), data, folder)
+    previous = _previous(folder, data, frontend_name)
+    splits = _splits(outcome.utterances, {e.key: e.split for e in entries if isinstance(e, Clip)}, data.valid)
+    utterances = [replace(u, split=split) for u, split in zip(outcome.utterances, splits, strict=True)]
+    style_dim = 0
+    if style is not None:
+        utterances, style_dim = _encode_styles(utterances, style, folder, progress)
+    manifest = "".join(json.dumps(asdict(u), ensure_ascii=False) + "\n" for u in utterances)
+    speakers = _ordered((u.speaker for u in utterances), previous.speakers if previous else [])
+    symbols = _ordered(
+        (symbol for u in utterances for symbol in u.symbols),
+        previous.symbols if previous else _first_symbols(),
+    )
+    info = CorpusInfo(
+        name=data.name,
+        speakers=speakers,
+        symbols=symbols,
+        labels={
+            label: _ordered(
+                (u.style[label] for u in utterances if label in u.style),
+                previous.labels[label] if previous else [],
+            )
+            for label in LABELS
+        },
+        statistics=_statistics(folder, geometry, utterances),
+        geometry=geometry,
+        frontend=frontend_name,
+        frontend_version=source["frontend"]["version"],
+        fingerprint=_fingerprint(utterances, speakers, symbols, geometry),
+        sizes={
+            "train": sum(u.split == "train" for u in utterances),
+            "valid": sum(u.split == "valid" for u in utterances),
+            "rejected": len(outcome.rejects),
+            "frames": frames,
+        },
+        seconds={
+            split: round(sum(u.seconds for u in utterances if u.split == split), 3)
+            for split in ("train", "valid")
+        },
+        style_dim=style_dim,
+        style_identity=style.identity if style is not None else None,
+        source=source,
+    )
+    # the description is what makes the folder a prepared corpus, so it goes last
+    write_atomically(folder / "manifest.jsonl", manifest)
+    write_atomically(folder / "corpus.json", info.to_json())
+    _report(info, utterances, folder)
+    return folder
+
+
+def _measure(
+    entries: Sequence[Clip | Reject],
+    data: DataConfig,
+    geometry: AudioGeometry,
+    frontend_name: str,
+    store: FeatureStore,
+    progress: bool,
+) -> _Outcome:
+    """Measure every clip, in order; features go to the store as they come."""
+    from tqdm import tqdm
+
+    outcome = _Outcome()
+    clips = []
+    for entry in entries:
+        if isinstance(entry, Clip):
+            clips.append(entry)
+        else:
+            outcome.reject(entry.key, Fault(entry.reason, entry.detail))
+    known = frozenset(
+        digest
+        for digest, entry in store.entries.items()
+        if entry.frames or entry.fault or length_fault(entry.samples, data, geometry)
+    )
+    measurer = Measurer(data, geometry, frontend_name, known)
+    bar = tqdm(total=len(clips), desc=f"prepare {data.name}", unit=" clips", disable=not progress)
+    with bar, closing(_results(measurer, clips, data.workers)) as results:
+        for clip, result in results:
+            _settle(clip, result, data, geometry, store, outcome)
+            bar.set_postfix_str(
+                f"{outcome.seconds / 3600:.2f} h, {len(outcome.rejects)} rejected", refresh=False
+            )
+            bar.update()
+    outcome.rejects.sort(key=lambda reject: reject["key"])
+    return outcome
+
+
+def _settle(
+    clip: Clip,
+    result: Measurement,
+    data: DataConfig,
+    geometry: AudioGeometry,
+    store: FeatureStore,
+    outcome: _Outcome,
+) -> None:
+    """Store what is new about a clip, and accept or reject it."""
+    digest, fault = result.digest, result.audio_fault
+    if digest is not None:
+        entry = store.entries.get(digest)
+        # the same recording may have been on its way twice
+        if entry is None or (result.features and not entry.frames):
+            store.add(digest, result.samples, result.features, fault)
+            entry = store.entries[digest]
+        fault = (
+            entry.fault
+            or length_fault(entry.samples, data, geometry)
+            or result.text_fault
+            or alignment_fault(entry.frames, len(result.symbols))
+        )
+        if fault is None:
+            seconds = entry.frames * geometry.hop_length / geometry.sample_rate
+            outcome.seconds += seconds
+            outcome.utterances.append(
+                Utterance(
+                    key=clip.key,
+                    text=clip.text,
+                    symbols=result.symbols,
+                    speaker=clip.speaker,
+                    split="",
+                    offset=entry.offset,
+                    frames=entry.frames,
+                    seconds=round(seconds, 4),
+                    audio=str(clip.audio),
+                    digest=digest,
+                    style=clip.style,
+                )
+            )
+            return
+    assert fault is not None, "a clip without a digest has a fault"
+    outcome.reject(clip.key, fault, str(clip.audio))
+
+
+_measurer: Measurer | None = None
+
+
+def _start_worker(measurer: Measurer) -> None:
+    global _measurer
+    # Ctrl-C is the parent's to handle; a killed parent can't stop its workers, so they watch for it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    import torch
+
+    torch.set_num_threads(1)
+    _measurer = measurer
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(clip: Clip) -> Measurement:
+    assert _measurer is not None, "the pool's initializer sets it"
+    return _measurer(clip)
+
+
+def _results(
+    measurer: Measurer, clips: Sequence[Clip], workers: int
+) -> Generator[tuple[Clip, Measurement], None, None]:
+    """Measurements in the order of the clips; few of them are ever waiting."""
+    # starting a process takes as long as measuring a few dozen clips
+    workers = min(workers or os.cpu_count() or 1, -(-len(clips) // _CLIPS_A_WORKER))
+    if workers <= 1:
+        for clip in clips:
+            yield clip, measurer(clip)
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (measurer,))
+    waiting: deque[tuple[Clip, Future[Measurement]]] = deque()
+    try:
+        for clip in clips:
+            waiting.append((clip, pool.submit(_work, clip)))
+            if len(waiting) >= workers * _IN_FLIGHT_A_WORKER:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    except BrokenProcessPool as error:
+        raise UnisonError(
+            "a worker process died (out of memory, or a recording that crashes a library); what is done is "
+            "kept; start again with data.workers=1 to see which clip it is"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _report_rejects(outcome: _Outcome, total: int, data: DataConfig, folder: Path) -> None:
+    """Write and count the rejects; raise when there are too many."""
+    rejects = outcome.rejects
+    lines = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in rejects)
+    write_atomically(folder / "rejects.jsonl", lines)
+    counts = Counter(reject["reason"] for reject in rejects)
+    counted = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+    if rejects:
+        print(f"{len(rejects)} of {total} clips can't be used: {counted}; see {folder / 'rejects.jsonl'}")
+    if outcome.utterances and len(rejects) <= data.max_reject_share * total:
+        return
+    examples = "; ".join(f"{r['key']}: {r['reason']} ({r['detail']})" for r in rejects[:_EXAMPLES])
+    found = f"{data.raw}: {len(rejects)} of {total} clips can't be used ({counted or 'it holds none'})"
+    if outcome.utterances:
+        found += f", more than data.max_reject_share={data.max_reject_share:g} allows"
+    raise UnisonError(
+        f"{found}; for instance {examples}; all are listed in {folder / 'rejects.jsonl'}; "
+        "mend them, widen the limit that rejects them, or raise data.max_reject_share (what is done is kept)"
+    )
+
+
+def _previous(folder: Path, data: DataConfig, frontend_name: str) -> CorpusInfo | None:
+    """The earlier preparation whose numbering goes on: of the same layout, in the same symbols."""
+    try:
+        info = CorpusInfo.read(folder)
+    except UnisonError:
+        return None
+    same = info.source["data"]["corpus"] == data.corpus and info.frontend == frontend_name
+    return info if same else None
+
+
+def _first_symbols() -> list[str]:
+    from unison.text.symbols import BOUNDARY, PAD
+
+    return [PAD, BOUNDARY]
+
+
+def _ordered(names: Iterable[str], previous: Sequence[str]) -> list[str]:
+    """Names with an earlier position keep it; the others follow, sorted."""
+    return [*previous, *sorted(set(names) - set(previous))]
+
+
+def _splits(utterances: Sequence[Utterance], given: dict[str, str | None], share: float) -> list[str]:
+    """The split of every utterance: the corpus's word, else by a hash of the key.
+
+    Every speaker keeps a clip to train on, and one clip at least is held out where any speaker has two.
+    """
+    rank = {
+        u.key: int.from_bytes(hashlib.sha256(u.key.encode()).digest()[:8], "big") / 2**64 for u in utterances
+    }
+    split = {u.key: given.get(u.key) or ("valid" if rank[u.key] < share else "train") for u in utterances}
+    by_speaker: dict[str, list[str]] = {}
+    for utterance in utterances:
+        by_speaker.setdefault(utterance.speaker, []).append(utterance.key)
+    for keys in by_speaker.values():
+        if all(split[key] == "valid" for key in keys):
+            split[max(keys, key=lambda key: (given.get(key) is None, rank[key]))] = "train"
+    if "valid" not in split.values():
+        spare = [
+            key
+            for keys in by_speaker.values()
+            if sum(split[key] == "train" for key in keys) > 1
+            for key in keys
+            if given.get(key) is None
+        ]
+        if spare:
+            split[min(spare, key=rank.__getitem__)] = "valid"
+    return [split[u.key] for u in utterances]
+
+
+def _encode_styles(
+    utterances: Sequence[Utterance], style: StyleEncoder, folder: Path, progress: bool
+) -> tuple[list[Utterance], int]:
+    """Give every utterance the rows of its prompt's and its text's vectors; with the vectors' width."""
+    from tqdm import tqdm
+
+    prompts = [u.style.get("prompt") or u.text for u in utterances]
+    texts = list(
+        dict.fromkeys(
+            text for pair in zip(prompts, (u.text for u in utterances), strict=True) for text in pair
+        )
+    )
+    dim = style.encode(texts[:1]).shape[1]
+    with closing(StyleTable(folder, style.identity, dim)) as table:
+        missing = [text for text in texts if text not in table.rows]
+        for start in tqdm(range(0, len(missing), _STYLE_BATCH), desc="style vectors", disable=not progress):
+            batch = missing[start : start + _STYLE_BATCH]
+            table.add(batch, style.encode(batch))
+        rows = table.rows
+    placed = [
+        replace(u, prompt_row=rows[prompt], content_row=rows[u.text])
+        for u, prompt in zip(utterances, prompts, strict=True)
+    ]
+    return placed, dim
+
+
+def _statistics(folder: Path, geometry: AudioGeometry, utterances: Sequence[Utterance]) -> Statistics:
+    """Statistics of the training split."""
+    features = Features(folder, geometry, utterances)
+    return measure_statistics(
+        (features.mel(u), features.f0(u), features.energy(u)) for u in utterances if u.split == "train"
+    )
+
+
+def _fingerprint(
+    utterances: Sequence[Utterance], speakers: Sequence[str], symbols: Sequence[str], geometry: AudioGeometry
+) -> str:
+    content = sorted(
+        [u.digest, u.text, u.symbols, u.speaker, u.split, sorted(u.style.items())] for u in utterances
+    )
+    whole = [content, list(speakers), list(symbols), asdict(geometry)]
+    return hashlib.sha256(json.dumps(whole, ensure_ascii=False).encode()).hexdigest()
+
+
+def _source(data: DataConfig, geometry: AudioGeometry, frontend_name: str) -> dict[str, Any]:
+    """All that a prepared corpus follows from, comparable through JSON."""
+    from unison.text import frontend
+
+    return {
+        "version": VERSION,
+        "data": {name: value for name, value in asdict(data).items() if name not in _NOT_CONTENT},
+        "features": feature_settings(data, geometry),
+        "frontend": {"name": frontend_name, "version": frontend(frontend_name).version},
+        "raw": _listing(Path(data.raw)),
+    }
+
+
+def _listing(raw: Path) -> str | None:
+    """Digest of the names, sizes and times of all files under the raw folder; None when there is none.
+
+    For a corpus that is a single file, the folder that holds it.
+    """
+    root = raw.parent if raw.is_file() else raw
+    if not root.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        folders.sort()
+        for name in sorted(files):
+            stat = os.stat(os.path.join(folder, name))
+            where = os.path.relpath(os.path.join(folder, name), root)
+            digest.update(f"{where}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _report(info: CorpusInfo, utterances: Sequence[Utterance], folder: Path) -> None:
+    hours = sum(info.seconds.values()) / 3600
+    print(
+        f"{folder}: {len(utterances)} clips ({info.sizes['valid']} held out), {hours:.2f} h, "
+        f"{len(info.speakers)} speakers, {len(info.symbols)} symbols"
+    )
+    gone = [speaker for speaker in info.speakers if speaker not in {u.speaker for u in utterances}]
+    if gone:
+        print(
+            f"speakers of an earlier preparation without a clip now: {', '.join(gone)}; they keep their ids "
+            f"(delete {folder} to number afresh)"
+        )
