@@ -1,0 +1,80 @@
+"""Griffin-Lim: a mel heard without a trained vocoder."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unison.audio.geometry import AudioGeometry
+from unison.audio.mel import mel_filterbank
+from unison.models.masking import padding_mask
+from unison.vocoders.config import GriffinLimConfig
+from unison.vocoders.stft import overlap_add, spectra
+
+__all__ = ["GriffinLim", "GriffinLimConfig"]
+
+MEL_INVERSION_STEPS = 50
+
+
+class GriffinLim(nn.Module):
+    """Log mel to waveform by finding phases that agree with the magnitudes; nothing random, nothing learnt."""
+
+    window: Tensor
+    basis: Tensor
+    offsets: Tensor
+
+    def __init__(self, config: GriffinLimConfig, geometry: AudioGeometry) -> None:
+        super().__init__()
+        self.config = config
+        self.n_fft, self.hop_length = geometry.n_fft, geometry.hop_length
+        margin = geometry.n_fft - geometry.win_length
+        window = F.pad(torch.hann_window(geometry.win_length), (margin // 2, margin - margin // 2))
+        basis = torch.from_numpy(mel_filterbank(geometry)).float()
+        offsets = torch.rand(geometry.n_fft // 2 + 1, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("basis", basis, persistent=False)
+        self.register_buffer("offsets", offsets, persistent=False)
+
+    @torch.no_grad()
+    def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length], float32."""
+        with torch.autocast(mel.device.type, enabled=False):
+            mask = padding_mask(lengths, mel.shape[2])
+            samples = None if lengths is None else lengths * self.hop_length
+            magnitude = self.magnitude(mel.float().transpose(1, 2)) ** self.config.power
+            window, momentum = self.window.float(), self.config.momentum
+            spectrum = torch.polar(magnitude, self._first_phase(mel.shape[2]).expand_as(magnitude))
+            before = torch.zeros_like(spectrum)
+            for _ in range(self.config.n_iter):
+                consistent = spectra(
+                    overlap_add(spectrum, window, self.hop_length, mask), window, self.hop_length, samples
+                )
+                # The step beyond the projection that makes it fast
+                ahead = consistent - momentum / (1 + momentum) * before
+                spectrum = magnitude * ahead / ahead.abs().clamp(min=1e-12)
+                before = consistent
+            return overlap_add(spectrum, window, self.hop_length, mask)[:, None]
+
+    def magnitude(self, mel: Tensor) -> Tensor:
+        """Log mel [B, F, n_mels] to linear magnitudes [B, F, n_fft // 2 + 1].
+
+        Non-negative least squares by multiplicative updates (Lee and Seung 2001): unlike a pseudo-inverse
+        they never amplify what the mel bands can't tell, and the empty bands of short FFTs do no harm.
+        """
+        target, basis = mel.exp(), self.basis.float()
+        reached = target @ basis
+        linear = reached / basis.sum(0).clamp(min=1e-8) / basis.sum(1).max()
+        gram = basis.T @ basis
+        for _ in range(MEL_INVERSION_STEPS):
+            linear = linear * reached / (linear @ gram).clamp(min=1e-12)
+        return linear
+
+    def _first_phase(self, frames: int) -> Tensor:
+        """[F, bins]: every bin runs at its own frequency from its own, fixed start."""
+        bins = torch.arange(self.n_fft // 2 + 1, device=self.offsets.device)
+        # Whole turns are dropped in integers: a float32 phase of thousands of turns would be coarse
+        steps = torch.arange(frames, device=bins.device)[:, None] * self.hop_length * bins % self.n_fft
+        return 2 * math.pi * (steps / self.n_fft + self.offsets.float())

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unison.vocoders import gan_losses as gl
+from unison.vocoders.discriminators import Discriminator, DiscriminatorConfig, PeriodDiscriminator
+
+KINDS = ["multi_period", "multi_scale", "multi_resolution"]
+
+
+def count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_the_reference_sizes() -> None:
+    judges = Discriminator(DiscriminatorConfig())
+    assert count(judges) == 70_724_591
+    assert count(judges.periods) == 41_105_770
+    assert count(judges.scales) == 29_618_821
+
+
+def test_a_small_size_exists() -> None:
+    assert count(Discriminator(DiscriminatorConfig(kinds=KINDS, channel_scale=0.0625))) < 300_000
+
+
+@pytest.mark.parametrize("kinds", [[], ["multi_period", "multi_scales"]])
+def test_unknown_kinds_are_refused(kinds: list[str]) -> None:
+    with pytest.raises(ValueError, match="multi_resolution"):
+        Discriminator(DiscriminatorConfig(kinds=kinds))
+
+
+def test_every_kind_judges_and_learns() -> None:
+    torch.manual_seed(0)
+    judges = Discriminator(DiscriminatorConfig(kinds=KINDS, channel_scale=0.0625))
+    wave = torch.randn(2, 1, 4096, requires_grad=True)
+    logits, features = judges(wave)
+    assert len(logits) == len(features) == 5 + 3 + 3
+    assert all(x.shape[0] == 2 and x.dim() == 2 for x in logits)
+    (gl.generator_loss(logits) + sum(f.abs().mean() for fs in features for f in fs)).backward()
+    assert wave.grad is not None
+    assert wave.grad.abs().max() > 0
+    assert [name for name, p in judges.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize(("period", "size"), [(2, 1024), (3, 1000), (11, 2048)])
+def test_a_period_is_judged_as_by_the_two_dimensional_form(period: int, size: int) -> None:
+    """HiFi-GAN's own formulation: fold to [B, 1, L / period, period], kernels (k, 1)."""
+    torch.manual_seed(0)
+    judge = PeriodDiscriminator(period, 0.0625)
+    wave = torch.randn(2, 1, size)
+    x: Tensor = F.pad(wave, (0, -size % period), mode="reflect")
+    x = x.view(2, 1, -1, period)
+    maps = []
+    for conv in judge.convs:
+        x = F.leaky_relu(F.conv2d(x, conv.weight[..., None], conv.bias, (conv.stride[0], 1), (2, 0)), 0.1)
+        maps.append(x)
+    x = F.conv2d(x, judge.output.weight[..., None], judge.output.bias, 1, (1, 0))
+    logits, features = judge(wave)
+    torch.testing.assert_close(logits.sort(1).values, x.flatten(1).sort(1).values, atol=1e-5, rtol=1e-4)
+    for ours, theirs in zip(features, [*maps, x], strict=True):
+        assert ours.numel() == theirs.numel()
+        torch.testing.assert_close(ours.abs().mean(), theirs.abs().mean())
+
+
+def test_least_squares_losses() -> None:
+    real, fake = (
+        [torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0]])],
+        [torch.tensor([[0.5]]), torch.tensor([[0.0]])],
+    )
+    assert gl.discriminator_loss(real, fake).item() == pytest.approx(0.5 + 0.25 + 1.0)
+    assert gl.generator_loss(fake).item() == pytest.approx(0.25 + 1.0)
+
+
+def test_feature_loss_sums_layers_and_spares_the_real() -> None:
+    real = [[torch.zeros(2, 3, requires_grad=True)], [torch.zeros(4), torch.ones(1)]]
+    fake = [[torch.ones(2, 3, requires_grad=True)], [torch.full((4,), 2.0), torch.ones(1)]]
+    loss = gl.feature_loss(real, fake)
+    assert loss.item() == pytest.approx(3.0)
+    loss.backward()
+    assert real[0][0].grad is None
+    assert fake[0][0].grad is not None
+
+
+def test_mel_loss_is_the_distance_of_the_mels() -> None:
+    fake, real = torch.rand(2, 1, 8), torch.rand(2, 1, 8)
+    assert gl.mel_loss(fake, real, lambda wave: 3 * wave).item() == pytest.approx(
+        3 * (fake - real).abs().mean().item()
+    )
+
+
+def test_stft_loss_follows_its_formula() -> None:
+    fake, real = torch.randn(2, 1, 3000), torch.randn(2, 1, 3000)
+    expected = []
+    for n_fft in (256, 512):
+        a, b = (
+            torch.stft(
+                x[:, 0],
+                n_fft,
+                n_fft // 4,
+                window=torch.hann_window(n_fft),
+                pad_mode="constant",
+                return_complex=True,
+            )
+            .abs()
+            .clamp(min=1e-7**0.5)
+            for x in (fake, real)
+        )
+        expected.append((b - a).norm() / b.norm() + (b.log() - a.log()).abs().mean())
+    loss = gl.MultiResolutionStftLoss([256, 512])
+    torch.testing.assert_close(loss(fake, real), torch.stack(expected).mean(), atol=1e-4, rtol=1e-4)
+    assert loss(real, real).item() == 0
+
+
+def test_stft_loss_of_silence_and_of_short_audio_has_a_finite_gradient() -> None:
+    for fake, real in (
+        (torch.zeros(1, 1, 300), torch.zeros(1, 1, 300)),
+        (torch.randn(1, 1, 64), torch.randn(1, 1, 64)),
+    ):
+        fake.requires_grad_()
+        gl.MultiResolutionStftLoss()(fake, real).backward()
+        assert fake.grad is not None
+        assert fake.grad.isfinite().all()
