@@ -33,7 +33,7 @@ def field_help(schema: type, prefix: str = "") -> list[Row]:
 
 
 def render_help(title: str, usage: str, groups: Mapping[str, Sequence[str]], rows: Sequence[Row]) -> str:
-    """The text of `--help`: what the command is, the groups with their choices, the fields with their help."""
+    """The text of `--help`: what the command is, the groups and their choices, the fields and their help."""
     lines = [title, *textwrap.wrap(usage, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
     if groups:
         width = max(map(len, groups))

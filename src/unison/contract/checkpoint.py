@@ -104,7 +104,7 @@ def read_weights(ckpt: ResolvedCkpt) -> tuple[Contract, dict[str, torch.Tensor]]
 
 
 def speaking_weights(payload: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The state dict to speak with, of a checkpoint's payload: the contract's weights digest is its digest."""
+    """The state dict to speak with, of a checkpoint's payload; the contract's weights digest is of it."""
     states = payload.get("state_dict", {})
     voice = {
         name[len(VOICE_PREFIX) :]: value for name, value in states.items() if name.startswith(VOICE_PREFIX)

@@ -54,6 +54,8 @@ class Contract:
     """The corpus: `name`, `fingerprint`, `sizes`."""
     weights_digest: str = ""
     """`unison.contract.weights.weights_digest` of the weights to speak with."""
+    trained: dict[str, int] = field(default_factory=dict)
+    """Steps that each part has learnt, by stage: `acoustic`, `vocoder`, `joint`."""
     parents: list[dict[str, Any]] = field(default_factory=list)
     """Checkpoints that this one came from, or that belong to it: `role`, `digest`, `step` and the like."""
     versions: dict[str, str | bool | None] = field(default_factory=dict)

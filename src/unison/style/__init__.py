@@ -24,7 +24,8 @@ def build_style(
 ) -> Style:
     """The style encoder of a config.
 
-    Each has `style_dim`, `content_dim`, `identity`, `ids(style)` and `encode(texts)`. `labels` are the corpus's style labels by class; `cache_dir` is where a frozen encoder's vectors are kept.
+    Each has `style_dim`, `content_dim`, `identity`, `ids(style)` and `encode(texts)`. `labels` are the
+    corpus's style labels by class; `cache_dir` is where a frozen encoder's vectors are kept.
     """
     # Imported here, so that reading configs needs no torch.
     if isinstance(config, LabelStyleConfig):

@@ -139,7 +139,7 @@ class BertStyle:
             absent = [name for name in absent if not name.startswith("pooler.")]
         if absent:
             raise UnisonError(
-                f"style.path={self.config.path}: its weights lack {', '.join(absent[:4])}: these would be random; "
+                f"style.path={self.config.path}: weights missing ({', '.join(absent[:4])}) would be random; "
                 "take another encoder"
                 + (", or style.pooling=mean" if absent[0].startswith("pooler.") else "")
             )

@@ -13,11 +13,11 @@ import numpy as np
 
 
 class VectorCache:
-    """Float32 vectors of one encoder, appended to `<folder>/<encoder>.vectors`, read again by later processes.
+    """Float32 vectors of one encoder, appended to `<folder>/<encoder>.vectors` for later processes too.
 
-    Records have one size: SHA-256 of the text, CRC-32 of the vector, the vector. A record cut by an interruption
-    is removed by the next writer, and one that does not match its CRC is not read; both are made again.
-    Several processes may share the file.
+    Records have one size: SHA-256 of the text, CRC-32 of the vector, the vector. A record cut by an
+    interruption is removed by the next writer, and one that does not match its CRC is not read; both are made
+    again. Several processes may share the file.
     """
 
     def __init__(self, folder: str | Path, encoder: str, dim: int) -> None:

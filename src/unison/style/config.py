@@ -38,7 +38,7 @@ class BertStyleConfig:
     name: str = "bert"
     """Which style encoder: none, labels or bert."""
     path: str = ""
-    """A local folder with config.json, weights and tokenizer, or a hub id such as google-bert/bert-base-chinese."""
+    """A local folder with config, weights and tokenizer, or a hub id, as google-bert/bert-base-chinese."""
     pooling: str = "pooler"
     """pooler (the encoder's pooled output, as EmotiVoice has it), cls (first token) or mean (of tokens)."""
     max_tokens: int = 512
