@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from unison.errors import UnisonError
 from unison.text.frontend import HAN
@@ -27,31 +28,42 @@ _FINALS = {
     "ueng", "uo", "v", "van", "ve", "vn",
 }  # fmt: skip
 _CONTRACTED = {"ui": "uei", "iu": "iou", "un": "uen", "ue": "ve"}
-# Syllables without a vowel letter: interjections, read with the nearest final.
-_INTERJECTIONS = {"n": "en", "ng": "en", "m": "en", "hm": "hen", "hng": "heng", "ê": "ei"}
+# Interjections without a vowel letter and the like, read with the nearest final.
+_RARE = {"n": "en", "ng": "en", "m": "en", "hm": "hen", "hng": "heng", "ê": "ei", "wong": "weng"}
 
 _COMMAS = set("，、；：,;:—–…·()（）[]【】{}《》〈〉<>/~～|-")
 _ENDS = set("。！？.!?")
 _SILENT = set("\"'“”‘’「」『』`_ 　")
 _NUMBER = re.compile(r"(-(?=\d))?(\d+(?:,\d{3})*)(?:\.(\d+))?(%)?")
 _DIGITS = "零一二三四五六七八九"
+_UNITS = ((10**8, "亿"), (10**4, "万"), (1000, "千"), (100, "百"), (10, "十"))
 _HAN = re.compile(f"[{HAN}]")
 _TOKEN = re.compile(f"[{HAN}]+|.", re.DOTALL)
 # Words of one character that stand alone, and particles that lean on the word before them.
 _SINGLE = set(
     "我你他她它您谁这那和跟与在是有没不很太都也就还才又再去来到对把被给从向往让叫比像说看听想要会能做买吃喝住走跑坐玩陪"
 )
-_PARTICLES = set("的了着过吗呢吧啊呀嘛么们儿地得")
+_PARTICLES = set("的了着过吗呢吧啊呀嘛么们儿地得个")
 # 一 keeps its first tone where it counts: in 第一, 十一, 一九九八.
 _COUNTING = tuple("零〇一二三四五六七八九十")
 _BEFORE_A_COUNT = tuple("第十初零〇二三四五六七八九")
+# Words whose last syllable is spoken without a tone, beside those that pypinyin knows.
+_NEUTRAL = set(
+    "妈妈 爸爸 爷爷 奶奶 哥哥 姐姐 弟弟 妹妹 叔叔 姑姑 舅舅 宝宝 星星 喜欢 衣服 晚上 早上 月亮 漂亮 窗户 凉快 热闹 学生 先生 "
+    "故事 护士 时候 眼睛 葡萄 名字 朋友 太阳 客人 事情 东西 地方 告诉 知道 认识 明白 清楚 舒服 麻烦 耳朵 头发 嘴巴 鼻子 豆腐 "
+    "萝卜 骆驼 大夫 丈夫 师傅 老婆 困难 厉害 聪明 暖和 商量 打听 休息 消息 钥匙 玻璃 石头 馒头 木头 生意 意思 关系 亲戚 "
+    "上面 下面 前面 后面 里面 外面 左边 右边 前边 后边".split()
+)
+# What follows 得 where it links a verb to how it is done.
+_DEGREES = tuple("很太真好多更最非不快慢大高早晚清")
 # Where 儿 means a child it is a syllable of its own.
 _CHILD_BEFORE = tuple("女婴幼孤少健胎男育宠产生")
 _CHILD_AFTER = tuple("子童女科歌媳孙")
 
 
-def syllable(pinyin: str) -> list[str]:
-    """``"zhuang4"`` to ``["zh", "uang4"]``, ``"wanr2"`` to ``["uanr2"]``: the initial, if any, and the toned
+@lru_cache(maxsize=4096)
+def syllable(pinyin: str) -> tuple[str, ...]:
+    """``"zhuang4"`` to ``("zh", "uang4")``, ``"wanr2"`` to ``("uanr2",)``: the initial, if any, and the toned
     final.
 
     Spelled as EmotiVoice's tokens are: ui, iu, un are uei, iou, uen; y and w give way to i, u, v (but yue is
@@ -62,13 +74,14 @@ def syllable(pinyin: str) -> list[str]:
     if not match:
         raise ValueError(f"'{pinyin}' is no pinyin syllable with a tone 1-5")
     letters, tone = match.groups()
-    letters = _INTERJECTIONS.get(letters, letters)
+    letters = _RARE.get(letters, letters)
     # A final r that is not the syllable er is erhua, the r-coloured ending of the final before it.
     erhua = "r" if letters.endswith("r") and letters != "er" else ""
     initial, final = _split(letters.removesuffix(erhua) if erhua else letters)
     if final not in _FINALS:
         raise ValueError(f"'{pinyin}' is no pinyin syllable with a tone 1-5")
-    return [*([initial] if initial else []), f"{final}{erhua}{tone}"]
+    toned = f"{final}{erhua}{tone}"
+    return (initial, toned) if initial else (toned,)
 
 
 def _split(letters: str) -> tuple[str, str]:
@@ -135,16 +148,17 @@ class MandarinFrontend:
         return [BOUNDARY, *symbols[:-1], BOUNDARY]
 
 
-def readings(run: str) -> list[list[tuple[str, str]]]:
+def readings(run: str, third_tones: bool = True) -> list[list[tuple[str, str]]]:
     """The words of a run of Chinese characters, each as (character, pinyin with tone) pairs, as they are
     spoken.
 
-    The tones of 一, 不 and of third tones within a word change as in speech; the 儿 of erhua joins the
-    syllable before it (("玩儿", "wanr2")). A character without a reading stands for itself.
+    The tones of 一 and 不 change as in speech, and those of third tones within a word unless ``third_tones`` is
+    False; the 儿 of erhua joins the syllable before it (("玩儿", "wanr2")). A character without a reading stands for
+    itself.
     """
     from pypinyin import Style, lazy_pinyin
 
-    spoken = _yi_bu(
+    spoken = _in_context(
         run,
         lazy_pinyin(
             run, style=Style.TONE3, neutral_tone_with_five=True, errors=lambda unknown: list(unknown)
@@ -153,6 +167,8 @@ def readings(run: str) -> list[list[tuple[str, str]]]:
     result = []
     place = 0
     for word in words(run):
+        if word[:2] in _NEUTRAL:
+            spoken[place + 1] = spoken[place + 1][:-1] + "5"
         pairs: list[tuple[str, str]] = []
         for character, pinyin in zip(word, spoken[place : place + len(word)], strict=True):
             if character == "儿" and pairs and _is_erhua(run, place + len(pairs)) and pairs[-1][1][-2] != "r":
@@ -160,14 +176,7 @@ def readings(run: str) -> list[list[tuple[str, str]]]:
                 pairs[-1] = (before + character, f"{tail[:-1]}r{tail[-1]}")
             else:
                 pairs.append((character, pinyin))
-        # From the left: 你好 and 展览馆 are 2-3 and 2-2-3.
-        result.append(
-            [
-                (characters, pinyin[:-1] + "2" if third and pairs[index + 1][1].endswith("3") else pinyin)
-                for index, (characters, pinyin) in enumerate(pairs)
-                for third in [pinyin.endswith("3") and index + 1 < len(pairs)]
-            ]
-        )
+        result.append(_third_tones(pairs) if third_tones else pairs)
         place += len(word)
     return result
 
@@ -220,23 +229,21 @@ def _number(match: re.Match[str]) -> str:
 
 def integer_to_chinese(value: int) -> str:
     """0 ≤ value < 10^16 in Chinese: 10 is 十, 110 is 一百一十, 10005 is 一万零五."""
+    written = _integer(value)
+    return written[1:] if written.startswith("一十") else written
+
+
+def _integer(value: int) -> str:
     if value < 10:
         return _DIGITS[value]
-    for size, unit in ((10**8, "亿"), (10**4, "万"), (1000, "千"), (100, "百"), (10, "十")):
-        if value >= size:
-            count, rest = divmod(value, size)
-            head = unit if value < 20 else integer_to_chinese(count) + unit
-            gap = "零" if 0 < rest < size // 10 else ""
-            return head + gap + (_inner(rest) if rest else "")
-    raise AssertionError(value)
+    size, unit = next((size, unit) for size, unit in _UNITS if value >= size)
+    count, rest = divmod(value, size)
+    if not rest:
+        return _integer(count) + unit
+    return _integer(count) + unit + ("零" if rest < size // 10 else "") + _integer(rest)
 
 
-def _inner(value: int) -> str:
-    """Ten to nineteen are 一十 to 一十九 within a larger number."""
-    return "一" + integer_to_chinese(value) if 10 <= value < 20 else integer_to_chinese(value)
-
-
-def _yi_bu(run: str, spoken: list[str]) -> list[str]:
+def _in_context(run: str, spoken: list[str]) -> list[str]:
     """不 is bu2 before a fourth tone; 一 is yi2 before a fourth tone and yi4 before another, unless it
     counts.
     """
@@ -246,8 +253,21 @@ def _yi_bu(run: str, spoken: list[str]) -> list[str]:
         counts = following in _COUNTING or run[index - 1 : index] in _BEFORE_A_COUNT
         if character == "不" and spoken[index].startswith("bu"):
             result[index] = "bu2" if tone == "4" else "bu4"
+        elif (character == "得" and index and following in _DEGREES) or (
+            character == "地" and index > 1 and run[index - 1] == run[index - 2]
+        ):
+            result[index] = "de5"
         elif character == "一" and not counts and tone in "1234":
             result[index] = "yi2" if tone == "4" else "yi4"
+    return result
+
+
+def _third_tones(word: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """A third tone before another is a second one: 你好 is 2-3, 展览馆 2-2-3."""
+    result = list(word)
+    for index, (characters, pinyin) in enumerate(word[:-1]):
+        if pinyin.endswith("3") and word[index + 1][1].endswith("3"):
+            result[index] = (characters, pinyin[:-1] + "2")
     return result
 
 
