@@ -117,13 +117,12 @@ class Measurer:
     def _symbols(self, clip: Clip) -> tuple[list[str], Fault | None]:
         if clip.symbols:
             return clip.symbols, None
-        if not clip.text.strip():
-            return [], Fault("no text", "the text is empty")
+        if not any(character.isalnum() for character in clip.text):
+            return [], Fault("no text", f"nothing to say in {clip.text!r}")
         try:
-            symbols = self.frontend.symbols(clip.text)
+            return self.frontend.symbols(clip.text), None
         except UnisonError as error:
             return [], Fault("unknown symbols", str(error))
-        return symbols, None if symbols else Fault("no text", f"nothing to say in {clip.text!r}")
 
     def _read(self, clip: Clip) -> tuple[np.ndarray, int]:
         """Samples at the recording's own rate: faults are plainest there, and trimming spares resampling."""

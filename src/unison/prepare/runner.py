@@ -88,7 +88,7 @@ def prepare(
         The folder, holding manifest.jsonl, rejects.jsonl, corpus.json and the feature files.
 
     Raises:
-        UnisonError: the corpus is not there or not in its layout, or too many or all of its clips are unusable.
+        UnisonError: the corpus is not there or not in its layout; too many of its clips are unusable.
         KeyboardInterrupt: after saying how to continue.
     """
     folder = Path(folder)
@@ -491,25 +491,35 @@ def _source(data: DataConfig, geometry: AudioGeometry, frontend_name: str) -> di
         "data": {name: value for name, value in asdict(data).items() if name not in _NOT_CONTENT},
         "features": feature_settings(data, geometry),
         "frontend": {"name": frontend_name, "version": frontend(frontend_name).version},
-        "raw": _listing(Path(data.raw)),
+        "raw": _listing(data),
     }
 
 
-def _listing(raw: Path) -> str | None:
-    """Digest of the names, sizes and times of all files under the raw folder; None when there is none.
+def _listing(data: DataConfig) -> str | None:
+    """Digest of the names, sizes and times of a corpus's raw files; None when there are none.
 
-    For a corpus that is a single file, the folder that holds it.
+    They are all files under the raw folder. A table's recordings may lie anywhere, and other things beside them,
+    so of a table they are the files that it names.
     """
-    root = raw.parent if raw.is_file() else raw
-    if not root.is_dir():
+    raw = Path(data.raw)
+    if not raw.exists():
         return None
     digest = hashlib.sha256()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders.sort()
-        for name in sorted(files):
-            stat = os.stat(os.path.join(folder, name))
-            where = os.path.relpath(os.path.join(folder, name), root)
-            digest.update(f"{where}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    if data.corpus == "csv":
+        entries = corpora.read(data)
+        for reject in (entry for entry in entries if isinstance(entry, Reject)):
+            digest.update(f"{reject.key}\0{reject.reason}\n".encode())
+        tables = [raw] if raw.is_file() else sorted(raw.glob("*.[ct]sv"))
+        paths = [*tables, *(entry.audio for entry in entries if isinstance(entry, Clip))]
+    else:
+        paths = sorted(
+            Path(folder, name) for folder, _, names in os.walk(raw, followlinks=True) for name in names
+        )
+    for path in paths:
+        # a dangling link is no file
+        if path.exists():
+            stat = path.stat()
+            digest.update(f"{os.path.relpath(path, raw)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 

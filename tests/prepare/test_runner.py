@@ -1,0 +1,516 @@
+"""Preparing miniature corpora: what is written, what is rejected, what survives an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from unison.audio.energy import energy
+from unison.audio.f0 import interpolate, track_f0
+from unison.audio.mel import log_mel
+from unison.data.manifest import FEATURES, Corpus
+from unison.errors import UnisonError
+from unison.prepare import features as features_module
+from unison.prepare import is_current, prepare, staleness
+from unison.prepare.config import DataConfig
+from unison.prepare.store import FeatureStore
+
+from .conftest import GEOMETRY, RATE, make_corpus, voice, write_table
+
+Config = Callable[..., DataConfig]
+WRITTEN = (*FEATURES, "manifest.jsonl", "rejects.jsonl", "corpus.json", "journal.jsonl")
+
+
+def run(config: DataConfig, folder: Path, style: object | None = None) -> Corpus:
+    return Corpus(prepare(config, GEOMETRY, "english", folder, style, progress=False))  # type: ignore[arg-type]
+
+
+def rejects(folder: Path) -> dict[str, str]:
+    lines = (folder / "rejects.jsonl").read_text(encoding="utf-8").splitlines()
+    return {reject["key"]: reject["reason"] for reject in map(json.loads, lines)}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in WRITTEN}
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of samples of every clip whose features are computed."""
+    calls: list[int] = []
+    extract = features_module.extract
+
+    def count(pcm: np.ndarray, geometry: object) -> object:
+        calls.append(len(pcm))
+        return extract(pcm, geometry)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(features_module, "extract", count)
+    return calls
+
+
+def test_features_are_those_of_the_recording(tmp_path: Path, config: Config) -> None:
+    make_corpus(tmp_path / "raw", 5)
+    corpus = run(config(trim_db=None), tmp_path / "out")
+    assert len(corpus.utterances) == 5
+    for utterance in corpus.utterances:
+        samples, _ = soundfile.read(tmp_path / "raw" / f"{utterance.key}.wav", dtype="float32")
+        frames = len(samples) // GEOMETRY.hop_length
+        samples = samples[: frames * GEOMETRY.hop_length]
+        assert utterance.frames == frames
+        features = corpus.features
+        # a 16 bit recording at the corpus's rate comes through unchanged
+        np.testing.assert_array_equal(features.waveform(utterance), samples)
+        mel = log_mel(torch.from_numpy(samples), GEOMETRY).T.numpy()
+        np.testing.assert_allclose(features.mel(utterance), mel, atol=1e-5)
+        np.testing.assert_array_equal(features.f0(utterance), track_f0(samples, GEOMETRY))
+        np.testing.assert_allclose(
+            features.energy(utterance), energy(torch.from_numpy(samples), GEOMETRY).numpy(), rtol=1e-5
+        )
+        assert utterance.digest == hashlib.sha256(Path(utterance.audio).read_bytes()).hexdigest()
+
+
+def test_any_rate_and_channels(tmp_path: Path, config: Config) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for rate in (8000, 44100, 48000):
+        tone = voice(1.0, 3, rate)
+        soundfile.write(raw / f"mono{rate}.flac", tone, rate)
+        soundfile.write(raw / f"stereo{rate}.wav", np.stack([tone, tone], 1), rate, subtype="PCM_24")
+    write_table(raw, [(path.name, "one", "ann") for path in sorted(raw.iterdir())])
+    corpus = run(config(trim_db=None), tmp_path / "out")
+    assert [u.frames for u in corpus.utterances] == [RATE // GEOMETRY.hop_length] * 6
+    truth = track_f0(voice(1.0, 3, RATE), GEOMETRY)
+    for utterance in corpus.utterances:
+        np.testing.assert_allclose(corpus.features.f0(utterance)[5:-5], truth[5:-5], rtol=0.01)
+
+
+def test_silence_around_is_trimmed(tmp_path: Path, config: Config) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    quiet = np.zeros(RATE)
+    soundfile.write(raw / "a.wav", np.concatenate([quiet, voice(1.0, 0), quiet]), RATE)
+    write_table(raw, [("a.wav", "one", "ann")])
+    assert abs(run(config(), tmp_path / "out").utterances[0].seconds - 1.1) < 0.03
+
+
+def test_every_kind_of_reject(tmp_path: Path, config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = tmp_path / "raw"
+    rows = make_corpus(raw, 4)
+
+    def bad(name: str, samples: np.ndarray | None, text: str = "one", subtype: str = "PCM_16") -> None:
+        if samples is not None:
+            soundfile.write(raw / f"{name}.wav", samples, RATE, subtype=subtype)
+        rows.append((f"{name}.wav", text, "ann"))
+
+    (raw / "garbage.wav").write_bytes(b"RIFF not a recording" * 40)
+    bad("garbage", None)
+    (raw / "no bytes.wav").write_bytes(b"")
+    bad("no bytes", None)
+    bad("no samples", np.zeros(0))
+    bad("silent", np.zeros(RATE))
+    bad("hushed", voice(1.0, 0) * 1e-3)
+    holed = voice(1.0, 0)
+    holed[500:510] = np.nan
+    bad("holed", holed, subtype="FLOAT")
+    bad("clipped", np.clip(voice(1.0, 0) * 30, -1, 1))
+    bad("long", voice(3.1, 0))
+    bad("short", voice(0.2, 0))
+    bad("crowded", voice(0.5, 0), text="one two three four five six seven eight nine " * 4)
+    bad("mute", voice(1.0, 0), text="")
+    bad("dotted", voice(1.0, 0), text="...")
+    bad("foreign", voice(1.0, 0), text="你好")
+    bad("lost", None)
+    write_table(raw, rows)
+
+    corpus = run(config(max_seconds=3.0, max_reject_share=0.9), tmp_path / "out")
+    assert rejects(tmp_path / "out") == {
+        "garbage": "unreadable",
+        "no bytes": "empty",
+        "no samples": "empty",
+        "silent": "silent",
+        "hushed": "silent",
+        "holed": "NaN",
+        "clipped": "clipped throughout",
+        "long": "too long",
+        "short": "too short",
+        "crowded": "too short for its symbols",
+        "mute": "no text",
+        "dotted": "no text",
+        "foreign": "unknown symbols",
+        "lost": "missing audio",
+    }
+    assert [u.key for u in corpus.utterances] == [f"clip{i:03d}" for i in range(4)]
+    printed = capsys.readouterr().out
+    assert "14 of 18 clips" in printed
+    for counted_reason in ("2 silent", "2 empty", "2 no text", "1 clipped throughout", "1 unknown symbols"):
+        assert counted_reason in printed
+    assert corpus.info.sizes["rejected"] == 14
+
+    before = contents(tmp_path / "out")
+    run(config(max_seconds=3.0, max_reject_share=0.9), tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+
+
+def test_too_many_rejects_stop_and_keep_what_is_computed(
+    tmp_path: Path, config: Config, counted: list[int]
+) -> None:
+    raw = tmp_path / "raw"
+    rows = make_corpus(raw, 6)
+    write_table(
+        raw, [(path, "你好" if i < 2 else text, speaker) for i, (path, text, speaker) in enumerate(rows)]
+    )
+    with pytest.raises(UnisonError, match="2 unknown symbols") as caught:
+        run(config(max_reject_share=0.3), tmp_path / "out")
+    assert "clip000" in str(caught.value)
+    assert "max_reject_share" in str(caught.value)
+    assert not (tmp_path / "out" / "corpus.json").exists()
+    assert len(rejects(tmp_path / "out")) == 2
+    assert len(counted) == 6
+    assert len(run(config(max_reject_share=0.4), tmp_path / "out").utterances) == 4
+    assert len(counted) == 6
+
+
+def test_nothing_usable_is_an_error_whatever_the_share(tmp_path: Path, config: Config) -> None:
+    rows = make_corpus(tmp_path / "raw", 2)
+    write_table(tmp_path / "raw", [(path, "你好", speaker) for path, _, speaker in rows])
+    with pytest.raises(UnisonError, match="2 of 2 clips"):
+        run(config(max_reject_share=1.0), tmp_path / "out")
+
+
+def test_other_length_limits_compute_only_what_they_let_in(
+    tmp_path: Path, config: Config, counted: list[int]
+) -> None:
+    make_corpus(tmp_path / "raw", 9)
+    few = run(config(max_seconds=0.7, trim_db=None, max_reject_share=0.9), tmp_path / "out")
+    assert len(counted) == len(few.utterances) == 5
+    everything = run(config(trim_db=None), tmp_path / "out")
+    assert len(counted) == len(everything.utterances) == 9
+    assert (
+        len(run(config(max_seconds=0.7, trim_db=None, max_reject_share=0.9), tmp_path / "out").utterances)
+        == 5
+    )
+    assert len(counted) == 9
+
+
+def test_processes_write_what_one_process_writes(tmp_path: Path, config: Config) -> None:
+    make_corpus(tmp_path / "raw", 70)
+    run(config(workers=1), tmp_path / "one")
+    run(config(workers=2), tmp_path / "two")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests_conftest import GEOMETRY
+from unison.prepare import prepare
+from unison.prepare.config import DataConfig
+from unison.prepare.store import FeatureStore
+
+add = FeatureStore.add
+remembered = []
+
+def dying_add(self, digest, samples, features, fault=None):
+    remembered.append(digest)
+    if len(remembered) == 23:
+        # part of a clip is written, its journal line is torn
+        self._files["mel.f32"].write(features["mel.f32"].tobytes()[:1001])
+        self._files["f0.f32"].write(features["f0.f32"].tobytes())
+        for file in self._files.values():
+            file.flush()
+        self._journal._file.write(b'{"hash": "12')
+        self._journal._file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(self, digest, samples, features, fault)
+
+FeatureStore.add = dying_add
+if __name__ == "__main__":
+    raw, out, workers = sys.argv[1:]
+    data = DataConfig(name="mini", corpus="csv", raw=raw, workers=int(workers))
+    prepare(data, GEOMETRY, "english", Path(out), progress=False)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_and_continued_equals_uninterrupted(
+    tmp_path: Path, config: Config, counted: list[int], workers: int
+) -> None:
+    make_corpus(tmp_path / "raw", 70)
+    (tmp_path / "tests_conftest.py").write_text(Path(__file__).with_name("conftest.py").read_text())
+    (tmp_path / "killed.py").write_text(KILLED)
+    command = [sys.executable, "killed.py", str(tmp_path / "raw"), str(tmp_path / "out"), str(workers)]
+    # the pipe closes when the last worker process is gone
+    killed = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
+    assert killed.returncode == -9, killed.stderr
+    assert not (tmp_path / "out" / "corpus.json").exists()
+    counted.clear()
+    run(config(), tmp_path / "out")
+    assert len(counted) == 70 - 22
+    run(config(), tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_ctrl_c_says_how_to_continue(
+    tmp_path: Path,
+    config: Config,
+    counted: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_corpus(tmp_path / "raw", 8)
+    add = FeatureStore.add
+
+    def interrupted(self: FeatureStore, *arguments: object) -> None:
+        if len(self.entries) == 3:
+            raise KeyboardInterrupt
+        add(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FeatureStore, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(config(), tmp_path / "out")
+    assert "continue" in capsys.readouterr().out
+    monkeypatch.setattr(FeatureStore, "add", add)
+    counted.clear()
+    run(config(), tmp_path / "out")
+    assert len(counted) == 5
+    run(config(), tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_full_disk_is_named(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_corpus(tmp_path / "raw", 2)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(FeatureStore, "add", full)
+    with pytest.raises(UnisonError, match="No space left"):
+        run(config(), tmp_path / "out")
+
+
+def test_growth_keeps_ids_and_computes_the_new_alone(
+    tmp_path: Path, config: Config, counted: list[int]
+) -> None:
+    raw = tmp_path / "raw"
+    rows = make_corpus(raw, 6, speakers=("mia", "zoe"))
+    first = run(config(), tmp_path / "out")
+    assert first.speakers == ["mia", "zoe"]
+    assert first.symbols[:2] == ["_", "<sos/eos>"]
+    assert len(counted) == 6
+
+    soundfile.write(raw / "aaa.wav", voice(1.0, 99), RATE)
+    write_table(raw, [*rows, ("aaa.wav", "hello there", "ann")])
+    second = run(config(), tmp_path / "out")
+    assert len(counted) == 7
+    assert second.speakers == ["mia", "zoe", "ann"]
+    assert second.symbols[: len(first.symbols)] == first.symbols
+    assert set(second.symbols) > set(first.symbols)
+    assert second.utterances[0].key == "aaa"
+    assert second.info.fingerprint != first.info.fingerprint
+    old = {u.key: u for u in first.utterances}
+    for utterance in second.utterances[1:]:
+        assert utterance.offset == old[utterance.key].offset
+
+
+def test_changed_texts_compute_nothing(tmp_path: Path, config: Config, counted: list[int]) -> None:
+    rows = make_corpus(tmp_path / "raw", 4)
+    run(config(), tmp_path / "out")
+    write_table(tmp_path / "raw", [(path, "seven", speaker) for path, _, speaker in rows])
+    corpus = run(config(), tmp_path / "out")
+    assert {u.text for u in corpus.utterances} == {"seven"}
+    assert len(counted) == 4
+
+
+def test_a_speaker_who_left_keeps_the_id(
+    tmp_path: Path, config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = make_corpus(tmp_path / "raw", 6)
+    run(config(), tmp_path / "out")
+    write_table(tmp_path / "raw", [row for row in rows if row[2] == "bob"])
+    assert run(config(), tmp_path / "out").speakers == ["ann", "bob"]
+    assert "ann" in capsys.readouterr().out
+
+
+def test_other_features_start_afresh(tmp_path: Path, config: Config, counted: list[int]) -> None:
+    make_corpus(tmp_path / "raw", 4)
+    run(config(), tmp_path / "out")
+    run(config(trim_db=None), tmp_path / "out")
+    assert len(counted) == 8
+    fresh = tmp_path / "fresh"
+    run(config(trim_db=None), fresh)
+    assert contents(tmp_path / "out") == contents(fresh)
+
+
+def test_same_recording_twice_is_stored_once(tmp_path: Path, config: Config) -> None:
+    raw = tmp_path / "raw"
+    rows = make_corpus(raw, 3)
+    (raw / "copy.wav").write_bytes((raw / "clip000.wav").read_bytes())
+    write_table(raw, [*rows, ("copy.wav", "one", "bob")])
+    corpus = run(config(), tmp_path / "out")
+    offsets = {u.key: (u.offset, u.frames) for u in corpus.utterances}
+    assert offsets["copy"] == offsets["clip000"]
+    assert corpus.info.sizes["frames"] == sum(u.frames for u in corpus.utterances if u.key != "copy")
+
+
+def test_statistics_are_those_of_the_training_split(tmp_path: Path, config: Config) -> None:
+    raw = tmp_path / "raw"
+    rows = make_corpus(raw, 8)
+    soundfile.write(raw / "hiss.wav", 0.05 * np.random.default_rng(0).standard_normal(RATE), RATE)
+    write_table(raw, [*rows, ("hiss.wav", "one", "ann")])
+    corpus = run(config(valid=0.4), tmp_path / "out")
+    train = corpus.split("train")
+    assert 0 < len(train) < 9
+    features, statistics = corpus.features, corpus.statistics
+    mels = np.concatenate([features.mel(u) for u in train]).astype(np.float64)
+    np.testing.assert_allclose(statistics.mel_mean, mels.mean(0), rtol=1e-9)
+    np.testing.assert_allclose(statistics.mel_std, mels.std(0), rtol=1e-9)
+    f0 = np.concatenate([interpolate(features.f0(u)) for u in train if features.f0(u).any()]).astype(
+        np.float64
+    )
+    np.testing.assert_allclose([statistics.f0_mean, statistics.f0_std], [f0.mean(), f0.std()], rtol=1e-9)
+    energies = np.concatenate([features.energy(u) for u in train]).astype(np.float64)
+    np.testing.assert_allclose(
+        [statistics.energy_mean, statistics.energy_std], [energies.mean(), energies.std()], rtol=1e-9
+    )
+
+
+def test_split_is_stable_and_leaves_every_speaker_something(tmp_path: Path, config: Config) -> None:
+    make_corpus(tmp_path / "raw", 40)
+    first = run(config(valid=0.3), tmp_path / "out")
+    split = {u.key: u.split for u in first.utterances}
+    assert 4 <= sum(value == "valid" for value in split.values()) <= 20
+    make_corpus(tmp_path / "raw", 50)
+    grown = {u.key: u.split for u in run(config(valid=0.3), tmp_path / "out").utterances}
+    assert split.items() <= grown.items()
+    everything = run(config(valid=1.0), tmp_path / "all")
+    assert {u.speaker for u in everything.split("train")} == {"ann", "bob"}
+    assert len(everything.split("train")) == 2
+    assert len(run(config(valid=0.0), tmp_path / "none").split("valid")) == 1
+
+
+def test_a_single_clip_is_trained_on(tmp_path: Path, config: Config) -> None:
+    make_corpus(tmp_path / "raw", 1)
+    corpus = run(config(valid=1.0), tmp_path / "out")
+    assert [u.split for u in corpus.utterances] == ["train"]
+
+
+def test_the_corpus_own_split_and_labels(tmp_path: Path, config: Config) -> None:
+    raw = tmp_path / "raw"
+    rows = make_corpus(raw, 6)
+    lines = ["path|text|speaker|split|emotion|prompt"]
+    for index, row in enumerate(rows):
+        split = "valid" if index == 2 else "train"
+        lines.append("|".join([*row, split, ["", "sad", "happy"][index % 3], "softly" if index else ""]))
+    (raw / "metadata.csv").write_text("\n".join(lines))
+    corpus = run(config(valid=1.0), tmp_path / "out")
+    assert [u.key for u in corpus.split("valid")] == ["clip002"]
+    assert corpus.labels == {"emotion": ["happy", "sad"], "pitch": [], "speed": [], "energy": []}
+    assert corpus.utterances[1].style == {"emotion": "sad", "prompt": "softly"}
+
+
+class CountingEncoder:
+    """Vectors that are a function of the text; remembers what it was asked."""
+
+    def __init__(self, identity: str = "counting") -> None:
+        self.identity = identity
+        self.asked: list[str] = []
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        self.asked += texts
+        return np.array([[len(text), ord(text[0]), 0.5] for text in texts], dtype=np.float32)
+
+
+def test_style_vectors_are_computed_once_a_text(tmp_path: Path, config: Config) -> None:
+    raw = tmp_path / "raw"
+    rows = make_corpus(raw, 8)
+    lines = [
+        "path|text|speaker|prompt",
+        *("|".join([*row, "softly" if i < 2 else ""]) for i, row in enumerate(rows)),
+    ]
+    (raw / "metadata.csv").write_text("\n".join(lines))
+    encoder = CountingEncoder()
+    corpus = run(config(), tmp_path / "out", encoder)
+    assert corpus.info.style_dim == 3
+    for utterance in corpus.utterances:
+        prompt = utterance.style.get("prompt") or utterance.text
+        np.testing.assert_array_equal(corpus.style_table[utterance.prompt_row], encoder.encode([prompt])[0])
+        np.testing.assert_array_equal(
+            corpus.style_table[utterance.content_row], encoder.encode([utterance.text])[0]
+        )
+    assert len(corpus.style_table) == 5
+
+    again = CountingEncoder()
+    write_table(raw, [*rows[:7], ("clip007.wav", "eleven", "ann")])
+    grown = run(config(), tmp_path / "out", again)
+    assert set(again.asked) <= {"eleven", grown.utterances[0].text}
+    assert grown.style_table[grown.utterances[7].content_row][0] == len("eleven")
+
+    other = CountingEncoder("other")
+    assert staleness(config(), GEOMETRY, "english", tmp_path / "out", again) is None  # type: ignore[arg-type]
+    assert not is_current(config(), GEOMETRY, "english", tmp_path / "out", other)  # type: ignore[arg-type]
+    run(config(), tmp_path / "out", other)
+    assert len(set(other.asked)) == 5
+
+
+def test_staleness(tmp_path: Path, config: Config) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    rows = make_corpus(raw, 4)
+
+    def stale(**fields: object) -> str | None:
+        return staleness(config(**fields), GEOMETRY, "english", out)
+
+    assert "not prepared" in str(stale())
+    run(config(), out)
+    assert stale() is None
+    assert is_current(config(), GEOMETRY, "english", out)
+    assert stale(workers=3, max_reject_share=0.5, name="other") is None
+    assert "data" in str(stale(max_seconds=5.0))
+    assert "features" in str(staleness(config(), type(GEOMETRY)(), "english", out))
+    assert "frontend" in str(staleness(config(), GEOMETRY, "auto", out))
+
+    os.utime(raw / "clip001.wav", ns=(1, 1))
+    assert "raw" in str(stale())
+    run(config(), out)
+    write_table(raw, rows[:3])
+    assert "raw" in str(stale())
+    run(config(), out)
+    assert stale() is None
+
+    raw.rename(tmp_path / "moved")
+    assert stale() is None
+    assert stale(raw=str(tmp_path / "moved")) is None
+
+    with (out / "mel.f32").open("ab") as file:
+        file.truncate(100)
+    assert "mel.f32" in str(stale())
+
+
+def test_lost_features_are_computed_again(tmp_path: Path, config: Config) -> None:
+    make_corpus(tmp_path / "raw", 5)
+    run(config(), tmp_path / "out")
+    whole = contents(tmp_path / "out")
+    with (tmp_path / "out" / "energy.f32").open("ab") as file:
+        file.truncate(200)
+    corpus = Corpus(tmp_path / "out")
+    with pytest.raises(UnisonError, match="energy"):
+        corpus.features.energy(corpus.utterances[0])
+    run(config(), tmp_path / "out")
+    assert contents(tmp_path / "out") == whole
+
+
+def test_a_folder_that_is_not_prepared(tmp_path: Path) -> None:
+    with pytest.raises(UnisonError, match="unison prepare"):
+        Corpus(tmp_path)
+    (tmp_path / "corpus.json").write_text("{")
+    with pytest.raises(UnisonError, match=r"corpus\.json"):
+        Corpus(tmp_path)
