@@ -65,27 +65,18 @@ def test_batch_against_direct_computation(corpus: Corpus) -> None:
         prompt = utterance.style.get("prompt") or utterance.text
         np.testing.assert_array_equal(batch.style[row], encoder.encode([prompt])[0])
         np.testing.assert_array_equal(batch.content[row], encoder.encode([utterance.text])[0])
-        for padding in (
-            batch.mel[row, f:],
-            batch.pitch[row, f:],
-            batch.energy[row, f:],
-            batch.tokens[row, t:],
-        ):
-            assert not padding.any()
+        for frames_of in (batch.mel, batch.pitch, batch.energy, batch.prior):
+            assert not frames_of[row, f:].any()
+        assert not batch.tokens[row, t:].any()
         assert not batch.waveform[row, 0, len(samples) :].any()
-        assert not batch.prior[row, f:].any()
         assert not batch.prior[row, :, t:].any()
     assert batch.labels.shape == (4, 4)
     assert batch.labels.dtype == batch.tokens.dtype == batch.speakers.dtype == torch.int64
 
 
 def test_a_clip_without_voice_has_the_mean_pitch(corpus: Corpus) -> None:
-    features = corpus.features
-    unvoiced = replace(corpus.utterances[0])
-    features.f0(unvoiced)
-    item = UtteranceDataset(corpus, [unvoiced])[0]
-    assert not features.f0(unvoiced).any()
-    assert not item.pitch.any()
+    assert not corpus.features.f0(corpus.utterances[0]).any()
+    assert not UtteranceDataset(corpus, corpus.utterances)[0].pitch.any()
 
 
 def test_without_style_vectors(corpus: Corpus) -> None:
