@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +21,10 @@ MEL_INVERSION_STEPS = 50
 
 
 class GriffinLim(nn.Module):
-    """Log mel to waveform by finding phases that agree with the magnitudes; nothing random, nothing learnt."""
+    """Log mel to waveform by phases that come to agree with the magnitudes; nothing learnt."""
 
     window: Tensor
     basis: Tensor
-    offsets: Tensor
 
     def __init__(self, config: GriffinLimConfig, geometry: AudioGeometry) -> None:
         super().__init__()
@@ -33,20 +33,23 @@ class GriffinLim(nn.Module):
         margin = geometry.n_fft - geometry.win_length
         window = F.pad(torch.hann_window(geometry.win_length), (margin // 2, margin - margin // 2))
         basis = torch.from_numpy(mel_filterbank(geometry)).float()
-        offsets = torch.rand(geometry.n_fft // 2 + 1, generator=torch.Generator().manual_seed(0))
         self.register_buffer("window", window, persistent=False)
         self.register_buffer("basis", basis, persistent=False)
-        self.register_buffer("offsets", offsets, persistent=False)
 
     @torch.no_grad()
-    def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length], float32."""
+    def forward(
+        self, mel: Tensor, lengths: Tensor | None = None, seeds: Sequence[int] | None = None
+    ) -> Tensor:
+        """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length], float32.
+
+        Each item's `seeds` entry (0 without) draws the phases that its search starts from.
+        """
         with torch.autocast(mel.device.type, enabled=False):
             mask = padding_mask(lengths, mel.shape[2])
             samples = None if lengths is None else lengths * self.hop_length
             magnitude = self.magnitude(mel.float().transpose(1, 2)) ** self.config.power
             window, momentum = self.window.float(), self.config.momentum
-            spectrum = torch.polar(magnitude, self._first_phase(mel.shape[2]).expand_as(magnitude))
+            spectrum = torch.polar(magnitude, self._first_phase(mel.shape[2], seeds or [0] * len(mel)))
             before = torch.zeros_like(spectrum)
             for _ in range(self.config.n_iter):
                 consistent = spectra(
@@ -72,9 +75,12 @@ class GriffinLim(nn.Module):
             linear = linear * reached / (linear @ gram).clamp(min=1e-12)
         return linear
 
-    def _first_phase(self, frames: int) -> Tensor:
-        """[F, bins]: every bin runs at its own frequency from its own, fixed start."""
-        bins = torch.arange(self.n_fft // 2 + 1, device=self.offsets.device)
+    def _first_phase(self, frames: int, seeds: Sequence[int]) -> Tensor:
+        """[B, F, bins]: every bin runs at its own frequency from its own start, drawn by the item's seed."""
+        device = self.window.device
+        bins = torch.arange(self.n_fft // 2 + 1, device=device)
         # Whole turns are dropped in integers: a float32 phase of thousands of turns would be coarse
-        steps = torch.arange(frames, device=bins.device)[:, None] * self.hop_length * bins % self.n_fft
-        return 2 * math.pi * (steps / self.n_fft + self.offsets.float())
+        steps = torch.arange(frames, device=device)[:, None] * self.hop_length * bins % self.n_fft
+        # Drawn on the CPU: the same on every device
+        starts = [torch.rand(len(bins), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return 2 * math.pi * (steps / self.n_fft + torch.stack(starts).to(device)[:, None])

@@ -17,12 +17,34 @@ __all__ = ["HifiGan", "HifiGanConfig"]
 SLOPE = 0.1
 
 
-def _conv(n_in: int, n_out: int, kernel: int, dilation: int = 1) -> nn.Conv1d:
-    return weight_norm(nn.Conv1d(n_in, n_out, kernel, dilation=dilation, padding=dilation * (kernel // 2)))
+class Conv(nn.Conv1d):
+    """A 1-D convolution that keeps the length, on [B, C, 1, L] in channels-last memory.
+
+    Through the 2-D operator, which has fast kernels for that layout on a CPU where the 1-D one has none: two to
+    four times faster from 64 channels down.
+    """
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, dilation: int = 1) -> None:
+        super().__init__(n_in, n_out, kernel, dilation=dilation, padding=dilation * (kernel // 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding, dilation = (0, self.padding[0]), (1, self.dilation[0])
+        return F.conv2d(x, self.weight[:, :, None], self.bias, padding=padding, dilation=dilation)
+
+
+class Upsample(nn.ConvTranspose1d):
+    """A transposed convolution to `rate` times the length, as `Conv` on [B, C, 1, L]."""
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, rate: int) -> None:
+        super().__init__(n_in, n_out, kernel, rate, padding=(kernel - rate) // 2)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        stride, padding = (1, self.stride[0]), (0, self.padding[0])
+        return F.conv_transpose2d(x, self.weight[:, :, None], self.bias, stride, padding)
 
 
 def _blank(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Zeros in [B, C, L] where the mask [B, 1, L] is false: what a convolution reads beyond an end."""
+    """Zeros in [B, C, 1, L] where the mask [B, 1, 1, L] is false: what a convolution reads beyond an end."""
     return x if mask is None else x.masked_fill(~mask, 0)
 
 
@@ -31,13 +53,13 @@ class ResBlock1(nn.Module):
 
     def __init__(self, channels: int, kernel: int, dilations: list[int]) -> None:
         super().__init__()
-        self.dilated = nn.ModuleList(_conv(channels, channels, kernel, dilation) for dilation in dilations)
-        self.plain = nn.ModuleList(_conv(channels, channels, kernel) for _ in dilations)
+        self.dilated = nn.ModuleList(weight_norm(Conv(channels, channels, kernel, d)) for d in dilations)
+        self.plain = nn.ModuleList(weight_norm(Conv(channels, channels, kernel)) for _ in dilations)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         for dilated, plain in zip(self.dilated, self.plain, strict=True):
             inner = dilated(_blank(F.leaky_relu(x, SLOPE), mask))
-            x = plain(_blank(F.leaky_relu(inner, SLOPE, inplace=True), mask)) + x
+            x = plain(_blank(F.leaky_relu(inner, SLOPE, inplace=True), mask)).add_(x)
         return x
 
 
@@ -46,11 +68,11 @@ class ResBlock2(nn.Module):
 
     def __init__(self, channels: int, kernel: int, dilations: list[int]) -> None:
         super().__init__()
-        self.dilated = nn.ModuleList(_conv(channels, channels, kernel, dilation) for dilation in dilations)
+        self.dilated = nn.ModuleList(weight_norm(Conv(channels, channels, kernel, d)) for d in dilations)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         for dilated in self.dilated:
-            x = dilated(_blank(F.leaky_relu(x, SLOPE), mask)) + x
+            x = dilated(_blank(F.leaky_relu(x, SLOPE), mask)).add_(x)
         return x
 
 
@@ -59,9 +81,7 @@ class Stage(nn.Module):
 
     def __init__(self, config: HifiGanConfig, channels: int, rate: int, kernel: int) -> None:
         super().__init__()
-        self.upsample = weight_norm(
-            nn.ConvTranspose1d(channels, channels // 2, kernel, rate, padding=(kernel - rate) // 2)
-        )
+        self.upsample = weight_norm(Upsample(channels, channels // 2, kernel, rate))
         block = {1: ResBlock1, 2: ResBlock2}[config.resblock]
         self.blocks = nn.ModuleList(
             block(channels // 2, size, dilations)
@@ -72,8 +92,8 @@ class Stage(nn.Module):
         x = self.upsample(_blank(F.leaky_relu(x, SLOPE, inplace=True), mask))
         total = self.blocks[0](x, upsampled_mask)
         for block in self.blocks[1:]:
-            total = total + block(x, upsampled_mask)
-        return total / len(self.blocks)
+            total = total.add_(block(x, upsampled_mask))
+        return total.div_(len(self.blocks))
 
 
 class HifiGan(nn.Module):
@@ -83,25 +103,26 @@ class HifiGan(nn.Module):
         super().__init__()
         _check(config, hop_length)
         self.hop_length = hop_length
-        self.input = _conv(n_mels, config.channels, 7)
+        self.input = weight_norm(Conv(n_mels, config.channels, 7))
         self.rates = list(config.upsample_rates)
         self.stages = nn.ModuleList(
             Stage(config, config.channels >> i, rate, kernel)
             for i, (rate, kernel) in enumerate(zip(self.rates, config.upsample_kernels, strict=True))
         )
-        self.output = _conv(config.channels >> len(self.stages), 1, 7)
+        self.output = weight_norm(Conv(config.channels >> len(self.stages), 1, 7))
 
     def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length] within [-1, 1], float32."""
         real = padding_mask(lengths, mel.shape[2])
-        mask = None if real is None else real[:, None]
-        x = self.input(_blank(mel, mask))
+        mask = None if real is None else real[:, None, None]
+        x = mel[:, :, None].contiguous(memory_format=torch.channels_last)
+        x = self.input(_blank(x, mask))
         for stage, rate in zip(self.stages, self.rates, strict=True):
-            upsampled = None if mask is None else mask.repeat_interleave(rate, dim=2)
+            upsampled = None if mask is None else mask.repeat_interleave(rate, dim=3)
             x = stage(x, mask, upsampled)
             mask = upsampled
         x = self.output(_blank(F.leaky_relu(x, 0.01, inplace=True), mask))
-        return _blank(torch.tanh(x.float()), mask)
+        return _blank(torch.tanh(x.float()), mask).squeeze(2)
 
 
 def _check(config: HifiGanConfig, hop_length: int) -> None:
