@@ -228,8 +228,11 @@ def test_weights_to_speak_with(ckpt: Path) -> None:
     assert ours.step == 400
     assert set(weights) == {"weight", "half", "count", "empty"}
     average = torch.full((40, 50), 2.0)
-    write_checkpoint(payload(ema={"weight": average}), ckpt)
-    assert torch.equal(read_weights(ResolvedCkpt(ckpt, "file"))[1]["weight"], average)
+    states = {"voice.weight": average - 1, "ema.module.weight": average, "ema.n_averaged": torch.tensor(3)}
+    write_checkpoint(payload(state_dict=states), ckpt)
+    ours, weights = read_weights(ResolvedCkpt(ckpt, "file"))
+    assert list(weights) == ["weight"]
+    assert torch.equal(weights["weight"], average)
 
 
 def test_weights_of_another_run_under_this_contract(ckpt: Path) -> None:
@@ -267,7 +270,11 @@ def test_full_disk_keeps_the_earlier_checkpoint(
     before = ckpt.read_bytes()
     if room == "all but the digest":
         room = len(before) - 80
-    monkeypatch.setattr(atomic_module, "open", lambda *a, **k: Full(open(*a, **k), room), raising=False)
+
+    def full(*arguments: Any, **options: Any) -> Full:
+        return Full(open(*arguments, **options), room)  # Full closes it
+
+    monkeypatch.setattr(atomic_module, "open", full, raising=False)
     with pytest.raises(UnisonError, match="the disk is full; the earlier file is untouched"):
         write_checkpoint(payload(800), ckpt)
     with pytest.raises(UnisonError, match="the disk is full; nothing was written"):

@@ -102,7 +102,7 @@ def test_newer_schema_is_refused_by_number_and_writer() -> None:
 
 @pytest.mark.parametrize("schema", [None, 0, -1, "1", True, 1.0])
 def test_schema_must_be_a_number(schema: object) -> None:
-    with pytest.raises(UnisonError, match="contract.schema: expected a number"):
+    with pytest.raises(UnisonError, match=r"contract\.schema: expected a number"):
         Contract.from_dict(contract().to_dict() | {"schema": schema})
 
 

@@ -109,6 +109,14 @@ def test_exported_again_into_the_same_folder(exported: Path) -> None:
     assert list(weights) == ["a"]
 
 
+def refusal(folder: Path) -> str | None:
+    try:
+        read_exported(folder)
+    except UnisonError as error:
+        return str(error)
+    return None
+
+
 @pytest.mark.parametrize("name", ["contract.json", "model.safetensors"])
 def test_every_flipped_bit_of_an_exported_folder(exported: Path, name: str) -> None:
     path = exported / name
@@ -118,13 +126,11 @@ def test_every_flipped_bit_of_an_exported_folder(exported: Path, name: str) -> N
         flipped = bytearray(whole)
         flipped[place] ^= 1 << (place % 8)
         path.write_bytes(flipped)
-        try:
-            after = read_exported(exported)
-        except UnisonError as error:
-            assert name in str(error)
-        else:  # white space between JSON's values says nothing
+        if (problem := refusal(exported)) is None:  # white space between JSON's values says nothing
             assert name == "contract.json"
-            assert after[0] == before[0]
+            assert read_exported(exported)[0] == before[0]
+        else:
+            assert name in problem
 
 
 def test_truncated_and_missing_exported_files(exported: Path) -> None:

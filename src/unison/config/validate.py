@@ -163,7 +163,10 @@ def _read_variant(
         found = "missing" if name == MISSING else f"found {_shown(name)}"
         problem = f"{found}; expected one of {choices}{nearest(str(name), variants)}"
         return _refuse(f"{where}.name", problem, problems)
-    return _read_fields(value, variants[name], where, problems)
+    schema = variants[name]
+    if not any(field.name == "name" for field in dataclasses.fields(schema)):
+        value = {key: item for key, item in value.items() if key != "name"}
+    return _read_fields(value, schema, where, problems)
 
 
 def _read_union(value: Any, annotation: Any, where: str, problems: list[str]) -> Any:

@@ -1,7 +1,7 @@
 """Checkpoints: written whole, verified before they are read, never executed, found by file or by run folder.
 
 A checkpoint holds primitives, lists, dicts and tensors: Lightning's entries, `contract` (a `Contract` as a
-dict), `state_dict`, and with a moving average `ema` (tensors by the names that they have under `voice.`).
+dict) and `state_dict`, in which the prefixes `voice.` and `ema.module.` mark the weights and their average.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ from unison.contract.weights import check_weights
 from unison.errors import UnisonError
 
 VOICE_PREFIX = "voice."
-"""Of a checkpoint's `state_dict`, what is spoken with; the rest is training's own."""
+"""Of a checkpoint's `state_dict`, the weights that training goes on from; the rest is its own."""
+
+AVERAGE_PREFIX = "ema.module."
+"""Their moving average, which is what is spoken with where training kept one."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,8 @@ def read_weights(ckpt: ResolvedCkpt) -> tuple[Contract, dict[str, torch.Tensor]]
 def speaking_weights(payload: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """The state dict to speak with, of a checkpoint's payload; the contract's weights digest is of it."""
     states = payload.get("state_dict", {})
-    voice = {
-        name[len(VOICE_PREFIX) :]: value for name, value in states.items() if name.startswith(VOICE_PREFIX)
-    }
-    return voice | payload.get("ema", {})
+    prefix = AVERAGE_PREFIX if any(name.startswith(AVERAGE_PREFIX) for name in states) else VOICE_PREFIX
+    return {name.removeprefix(prefix): value for name, value in states.items() if name.startswith(prefix)}
 
 
 def resolve_ckpt(path: str | Path) -> ResolvedCkpt:

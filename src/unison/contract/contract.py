@@ -62,8 +62,6 @@ class Contract:
     """Versions of what wrote it, see `unison.contract.versions`."""
     step: int = 0
     """Training steps done."""
-    trained: dict[str, int] = field(default_factory=dict)
-    """Of these, the steps done in each stage: acoustic, vocoder, joint."""
     config_sha256: str = ""
     """SHA-256 of `config`; computed when not given."""
     schema: int = SCHEMA

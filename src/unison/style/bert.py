@@ -164,7 +164,7 @@ def _from_pretrained(auto: str, path: str, **options: Any) -> Any:
     try:
         where = str(local) if local.is_dir() else path
         return getattr(transformers, auto).from_pretrained(where, trust_remote_code=False, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # transformers and what it reads with raise many kinds
         reason = str(error).strip().partition("\n")[0]
         advice = (
             "its files are incomplete or damaged"

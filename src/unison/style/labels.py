@@ -91,6 +91,6 @@ class LabelStyle(nn.Module):
 
 
 def _unknown(name: str, label: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(label, known, n=3, cutoff=0.4)
+    close = difflib.get_close_matches(label, known, n=3)
     hint = f"nearest: {', '.join(close)}" if close else f"known: {', '.join(known) or 'none in this corpus'}"
     return f"style {name}={label}: unknown label; {hint}"

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+transformers = pytest.importorskip("transformers")
+
+from unison.errors import UnisonError  # noqa: E402
+from unison.style import build_style  # noqa: E402
+from unison.style.bert import BertStyle  # noqa: E402
+from unison.style.cache import VectorCache  # noqa: E402
+from unison.style.config import BertStyleConfig  # noqa: E402
+
+TEXTS = ["你 好", "a very happy voice", "sad", "高 兴 a", "", "happy " * 300]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of 16 channels with a WordPiece vocabulary, limited to 64 tokens."""
+    folder = tmp_path_factory.mktemp("bert")
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "a",
+        "very",
+        "happy",
+        "sad",
+        "voice",
+        "##s",
+        *"你好高兴",
+    ]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+    )
+    transformers.BertModel(config).save_pretrained(folder)
+    transformers.BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder
+
+
+def reference(folder: Path, text: str) -> Any:
+    """transformers alone, one text at a time."""
+    tokenizer = transformers.BertTokenizerFast.from_pretrained(folder)
+    model = transformers.BertModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        return model(**tokenizer(text, truncation=True, max_length=64, return_tensors="pt"))
+
+
+def bert(folder: Path | str, cache: Path | None = None, **changes: Any) -> BertStyle:
+    built = build_style(BertStyleConfig(path=str(folder), **changes), {}, cache)
+    assert isinstance(built, BertStyle)
+    return built
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 32])
+def test_pooled_output_is_that_of_transformers(folder: Path, batch_size: int) -> None:
+    style = bert(folder, batch_size=batch_size)
+    vectors = style.encode(TEXTS)
+    assert vectors.shape == (6, 16)
+    assert vectors.dtype == torch.float32
+    assert (style.style_dim, style.content_dim) == (16, 16)
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        torch.testing.assert_close(vector, reference(folder, text).pooler_output[0], atol=1e-5, rtol=0)
+    assert (vectors[0] - vectors[1]).abs().max() > 0.01
+    assert not vectors.requires_grad
+
+
+def test_other_poolings(folder: Path) -> None:
+    hidden = [reference(folder, text).last_hidden_state[0] for text in TEXTS]
+    torch.testing.assert_close(bert(folder, pooling="cls").encode(TEXTS), torch.stack([h[0] for h in hidden]))
+    means = torch.stack([h.mean(0) for h in hidden])
+    torch.testing.assert_close(bert(folder, pooling="mean").encode(TEXTS), means, atol=1e-5, rtol=1e-5)
+
+
+def test_token_limit(folder: Path) -> None:
+    short = bert(folder, max_tokens=4)
+    torch.testing.assert_close(short.encode(["happy sad voice"]), short.encode(["happy sad"]))
+    assert short.identity["max_tokens"] == 4
+    assert bert(folder).identity["max_tokens"] == 64
+
+
+def test_order_repetition_and_nothing(folder: Path) -> None:
+    style = bert(folder)
+    assert torch.equal(style.encode(["sad", "a", "sad"]), style.encode(["a", "sad"])[[1, 0, 1]])
+    assert style.encode([]).shape == (0, 16)
+
+
+def test_identity(folder: Path, tmp_path: Path) -> None:
+    identity = bert(folder).identity
+    assert identity["dim"] == 16
+    assert identity["pooling"] == "pooler"
+    moved = tmp_path / "moved"
+    shutil.copytree(folder, moved)
+    assert bert(moved).identity | {"path": str(folder)} == identity
+    model = transformers.BertModel.from_pretrained(moved)
+    with torch.no_grad():
+        model.embeddings.word_embeddings.weight[7, 0] += 1e-3
+    model.save_pretrained(moved)
+    changed = bert(moved).identity
+    assert changed["weights_digest"] != identity["weights_digest"]
+    assert changed["config_sha256"] == identity["config_sha256"]
+
+
+def test_vectors_are_cached_by_content(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = bert(folder, tmp_path).encode(TEXTS)
+    calls: list[list[str]] = []
+    encode = BertStyle._encode
+    monkeypatch.setattr(
+        BertStyle, "_encode", lambda self, texts: (calls.append(texts), encode(self, texts))[1]
+    )
+    again = bert(folder, tmp_path)
+    assert torch.equal(again.encode([*TEXTS, "new"])[: len(TEXTS)], first)
+    assert torch.equal(again.encode(TEXTS), first)
+    assert calls == [["new"]]
+    bert(folder, tmp_path, pooling="mean").encode(["sad"])  # another encoder, another file
+    assert calls[1:] == [["sad"]]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_wrong_settings() -> None:
+    with pytest.raises(UnisonError, match=r"style\.pooling: expected one of pooler, cls, mean, found 'max'"):
+        bert("x", pooling="max")
+    with pytest.raises(UnisonError, match=r"style\.path: missing"):
+        bert("")
+
+
+def test_folders_that_are_no_encoder(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnisonError, match=r"no config\.json in this folder"):
+        bert(tmp_path).encode(["a"])
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    (broken / "model.safetensors").unlink()
+    with pytest.raises(UnisonError, match="its files are incomplete or damaged"):
+        bert(broken).encode(["a"])
+    (broken / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:2000])
+    with pytest.raises(UnisonError, match="its files are incomplete or damaged"):
+        bert(broken).encode(["a"])
+    (broken / "config.json").write_text("{}")
+    with pytest.raises(UnisonError, match="its files are incomplete or damaged"):
+        bert(broken).encode(["a"])
+
+
+def test_no_pooler_in_the_weights(folder: Path, tmp_path: Path) -> None:
+    transformers.BertModel.from_pretrained(folder, add_pooling_layer=False).save_pretrained(tmp_path)
+    for name in os.listdir(folder):
+        if not (tmp_path / name).exists():
+            shutil.copy(folder / name, tmp_path / name)
+    with pytest.raises(UnisonError, match=r"pooler\.dense\.bias.* would be random; .*style\.pooling=mean"):
+        bert(tmp_path).encode(["a"])
+    torch.testing.assert_close(
+        bert(tmp_path, pooling="cls").encode(["a"]), bert(folder, pooling="cls").encode(["a"])
+    )
+
+
+def test_hub_id_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "from unison.style import build_style; from unison.style.config import BertStyleConfig\n"
+        "from unison.errors import UnisonError\n"
+        "try: build_style(BertStyleConfig(path='nobody/no-such-encoder'), {}).encode(['a'])\n"
+        "except UnisonError as error: print(error)"
+    )
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    ).stdout
+    assert "style.path=nobody/no-such-encoder: it is no local folder, and as a hub id it can't be had" in out
+    assert "hf download nobody/no-such-encoder" in out
+
+
+def test_without_transformers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UnisonError, match=r"style=bert needs transformers: pip install"):
+        bert(folder).encode(["a"])
+
+
+def test_configs_need_no_torch() -> None:
+    code = "import sys, unison.style.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def vectors(*texts: str) -> dict[str, np.ndarray]:
+    return {text: np.random.default_rng(len(text)).random(6, dtype=np.float32) for text in texts}
+
+
+def test_cache_survives_interruptions_and_flips(tmp_path: Path) -> None:
+    one, two, three = vectors("a"), vectors("你好"), vectors("ccc")
+    VectorCache(tmp_path, "e", 6).add(one | two)
+    path = tmp_path / "e.vectors"
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes() + b"half a record")
+    cache = VectorCache(tmp_path, "e", 6)
+    assert np.array_equal(cache.get("你好"), two["你好"])  # type: ignore[arg-type]
+    cache.add(three)
+    assert path.stat().st_size == size // 2 * 3
+    content = bytearray(path.read_bytes())
+    content[size // 2 - 1] ^= 1  # the last byte of the first vector
+    path.write_bytes(content)
+    cache = VectorCache(tmp_path, "e", 6)
+    assert cache.get("a") is None
+    assert np.array_equal(cache.get("ccc"), three["ccc"])  # type: ignore[arg-type]
+    assert cache.get("d") is None
+
+
+def test_two_writers_share_a_file(tmp_path: Path) -> None:
+    first, second = VectorCache(tmp_path, "e", 6), VectorCache(tmp_path, "e", 6)
+    a, b = vectors("a"), vectors("bb")
+    first.add(a)
+    second.add(b)
+    both = VectorCache(tmp_path, "e", 6)
+    assert np.array_equal(both.get("a"), a["a"])  # type: ignore[arg-type]
+    assert np.array_equal(both.get("bb"), b["bb"])  # type: ignore[arg-type]

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from unison.errors import UnisonError
+from unison.style import build_style
+from unison.style.config import LabelStyleConfig, NoStyleConfig
+from unison.style.labels import CLASSES, LabelStyle
+from unison.style.none import NoStyle
+
+LABELS = {"emotion": ["happy", "sad", "angry"], "speed": ["fast", "slow"]}
+
+
+@pytest.fixture
+def style() -> LabelStyle:
+    built = build_style(LabelStyleConfig(emotion=8, pitch=4, speed=2, dropout=0.5), LABELS)
+    assert isinstance(built, LabelStyle)
+    return built
+
+
+def test_vectors_are_the_rows_of_the_tables_side_by_side(style: LabelStyle) -> None:
+    labels = torch.tensor([style.ids({"emotion": "sad", "speed": "fast"}), style.ids({})])
+    assert labels.tolist() == [[2, 0, 1, 0], [0, 0, 0, 0]]
+    vectors = style.eval()(labels)
+    tables = dict(style.named_parameters())
+    emotion, speed = tables["tables.emotion.weight"], tables["tables.speed.weight"]
+    assert emotion.shape == (4, 8)
+    assert speed.shape == (3, 2)
+    expected = torch.stack([torch.cat([emotion[2], speed[1]]), torch.cat([emotion[0], speed[0]])])
+    assert torch.equal(vectors, expected)
+    assert style.dim == style.style_dim == 10
+    assert style.content_dim == 0
+    assert set(tables) == {"tables.emotion.weight", "tables.speed.weight"}  # no table without labels
+
+
+def test_unknown_labels_are_named_with_the_nearest(style: LabelStyle) -> None:
+    with pytest.raises(UnisonError) as caught:
+        style.ids({"emotion": "hapy", "pitch": "high", "speed": "xyz"})
+    assert caught.value.problems == [
+        "style emotion=hapy: unknown label; nearest: happy",
+        "style pitch=high: unknown label; known: none in this corpus",
+        "style speed=xyz: unknown label; known: fast, slow",
+    ]
+
+
+def test_labels_are_hidden_in_training_only(style: LabelStyle) -> None:
+    torch.manual_seed(0)
+    labels = torch.tensor([[1, 0, 1, 0]]).repeat(4000, 1)
+    unspecified = style.tables["emotion"].weight[0]
+    hidden = (style.train()(labels)[:, :8] == unspecified).all(dim=1).float().mean()
+    assert 0.45 < hidden < 0.55
+    assert (style.eval()(labels) == style(labels[:1])).all()
+
+
+def test_every_row_used_is_trained(style: LabelStyle) -> None:
+    style.dropout = 0.0
+    style.train()(torch.tensor([[1, 0, 2, 0]])).sum().backward()
+    gradient = style.tables["emotion"].weight.grad
+    assert gradient.sum(1).tolist() == [0, 8, 0, 0]
+
+
+def test_no_labels_at_all() -> None:
+    style = build_style(LabelStyleConfig(), {})
+    assert style.style_dim == 0
+    assert style(torch.zeros(3, 4, dtype=torch.int64)).shape == (3, 0)
+
+
+def test_no_style() -> None:
+    style = build_style(NoStyleConfig(), LABELS)
+    assert isinstance(style, NoStyle)
+    assert (style.style_dim, style.content_dim) == (0, 0)
+    assert style.ids({"prompt": "whatever"}) == [0] * len(CLASSES)
+    assert style.encode(["a", "b"]).shape == (2, 0)
+    assert style(torch.zeros(3, 4, dtype=torch.int64)).shape == (3, 0)
+    assert not list(style.parameters())
+    with pytest.raises(UnisonError, match="style emotion: this voice was trained without style labels"):
+        style.ids({"emotion": "happy"})
+
+
+def test_identity(style: LabelStyle) -> None:
+    assert style.identity == {"name": "labels", "dims": {"emotion": 8, "speed": 2}}
+    assert NoStyle().identity == {"name": "none"}
