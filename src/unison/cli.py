@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,11 +26,10 @@ class Command:
     example: str
     free_text: tuple[str, ...] = ()
     """Keys whose values arrive as typed, quoted before Hydra's grammar sees them."""
-    carried: tuple[str, ...] = ()
-    """Groups that the checkpoint carries and no override may set."""
+    groups: bool = False
+    """Whether groups such as ``model=`` can be chosen. Where a checkpoint carries them they are not even in sight, which also leaves
+    ``text=`` to be the text that is spoken."""
 
-
-CARRIED = ("model", "data", "audio", "style", "discriminator", "optim", "trainer", "speakers", "symbols")
 
 COMMANDS = {
     "train": Command(
@@ -40,6 +38,7 @@ COMMANDS = {
         "unison.config.train:TrainConfig",
         "python train.py data=databaker precision=16-mixed",
         ("name", "outputs", "resume", "init_from", "data.raw", "data.speaker", "style.path"),
+        groups=True,
     ),
     "infer": Command(
         "speak with a trained voice",
@@ -47,7 +46,6 @@ COMMANDS = {
         "unison.config.infer:InferConfig",
         'python infer.py ckpt=outputs/demo text="Hello, world" speaker=alice',
         ("ckpt", "text", "text_file", "speaker", "prompt", "out"),
-        CARRIED,
     ),
     "prepare": Command(
         "make manifest, features and statistics of a corpus",
@@ -55,6 +53,7 @@ COMMANDS = {
         "unison.config.prepare:PrepareConfig",
         "unison prepare data=databaker data.raw=corpora/BZNSYP",
         ("outputs", "data.raw", "data.speaker", "style.path"),
+        groups=True,
     ),
     "inspect": Command(
         "show what a checkpoint says about itself",
@@ -76,7 +75,6 @@ COMMANDS = {
         "unison.config.tools:EvaluateConfig",
         "unison evaluate ckpt=outputs/demo",
         ("ckpt", "out"),
-        CARRIED,
     ),
     "bench": Command(
         "measure speed and memory on this machine",
@@ -118,15 +116,14 @@ def run(name: str, argv: Sequence[str] | None = None) -> None:
     command = COMMANDS[name]
     argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("lightning", "lightning.pytorch", "httpx", "matplotlib"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         if any(arg in ("-h", "--help") for arg in argv):
             print(_help(name, command))
             return
         from unison.config.overrides import forbid, quote_free_text
 
-        forbid(argv, command.carried, "the checkpoint carries it, so that inference can't drift from training")
+        if not command.groups:
+            forbid(argv, _carried(command), "the checkpoint carries it, so that inference can't drift from training")
         _hydra(name, command, quote_free_text(argv, command.free_text))
     except UnisonError as error:
         _fail(error)
@@ -150,9 +147,26 @@ def _hydra(name: str, command: Command, argv: list[str]) -> None:
         except (UnisonError, KeyboardInterrupt, BrokenPipeError) as error:
             return _task_failed(error)
 
-    os.environ.setdefault("HYDRA_FULL_ERROR", "0")
     sys.argv = [name, *argv]
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(task)()
+    conf = str(conf_dir()) if command.groups else _root_alone(name)
+    hydra.main(version_base="1.3", config_path=conf, config_name=name)(task)()
+
+
+def _root_alone(name: str) -> str:
+    """Show Hydra the command's root file and none of the groups beside it; returns a folder without any."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
+
+    store = ConfigStore.instance()
+    store.store(name, OmegaConf.load(conf_dir() / f"{name}.yaml"))
+    store.store("none", OmegaConf.load(conf_dir() / "sweep" / "none.yaml"), group="sweep", package="hydra")
+    return str(conf_dir() / "sweep")
+
+
+def _carried(command: Command) -> list[str]:
+    """Groups of the tree that are no knobs of this command."""
+    groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
+    return sorted(groups - set(command.free_text) - {"precision", "vocoder", "sweep"})
 
 
 def _task_failed(error: BaseException) -> dict[str, str]:

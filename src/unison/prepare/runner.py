@@ -498,8 +498,8 @@ def _source(data: DataConfig, geometry: AudioGeometry, frontend_name: str) -> di
 def _listing(data: DataConfig) -> str | None:
     """Digest of the names, sizes and times of a corpus's raw files; None when there are none.
 
-    They are all files under the raw folder. A table's recordings may lie anywhere, and other things beside them,
-    so of a table they are the files that it names.
+    They are all files under the raw folder. A table's recordings may lie anywhere, and other things beside
+    them, so of a table they are the files that it names.
     """
     raw = Path(data.raw)
     if not raw.exists():

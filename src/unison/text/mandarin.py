@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from typing import Any
 
 from unison.errors import UnisonError
 from unison.text.frontend import HAN
@@ -34,7 +35,7 @@ _RARE = {"n": "en", "ng": "en", "m": "en", "hm": "hen", "hng": "heng", "ê": "ei
 _COMMAS = set("，、；：,;:—–…·()（）[]【】{}《》〈〉<>/~～|-")
 _ENDS = set("。！？.!?")
 _SILENT = set("\"'“”‘’「」『』`_ 　")
-_NUMBER = re.compile(r"(-(?=\d))?(\d+(?:,\d{3})*)(?:\.(\d+))?(%)?")
+_NUMBER = re.compile(r"((?<!\d)-(?=\d))?(\d+(?:,\d{3})*)(?:\.(\d+))?(%)?")
 _DIGITS = "零一二三四五六七八九"
 _UNITS = ((10**8, "亿"), (10**4, "万"), (1000, "千"), (100, "百"), (10, "十"))
 _HAN = re.compile(f"[{HAN}]")
@@ -48,12 +49,13 @@ _PARTICLES = set("的了着过吗呢吧啊呀嘛么们儿地得个")
 _COUNTING = tuple("零〇一二三四五六七八九十")
 _BEFORE_A_COUNT = tuple("第十初零〇二三四五六七八九")
 # Words whose last syllable is spoken without a tone, beside those that pypinyin knows.
-_NEUTRAL = set(
-    "妈妈 爸爸 爷爷 奶奶 哥哥 姐姐 弟弟 妹妹 叔叔 姑姑 舅舅 宝宝 星星 喜欢 衣服 晚上 早上 月亮 漂亮 窗户 凉快 热闹 学生 先生 "
-    "故事 护士 时候 眼睛 葡萄 名字 朋友 太阳 客人 事情 东西 地方 告诉 知道 认识 明白 清楚 舒服 麻烦 耳朵 头发 嘴巴 鼻子 豆腐 "
-    "萝卜 骆驼 大夫 丈夫 师傅 老婆 困难 厉害 聪明 暖和 商量 打听 休息 消息 钥匙 玻璃 石头 馒头 木头 生意 意思 关系 亲戚 "
-    "上面 下面 前面 后面 里面 外面 左边 右边 前边 后边".split()
-)
+_NEUTRAL_WORDS = """
+妈妈 爸爸 爷爷 奶奶 哥哥 姐姐 弟弟 妹妹 叔叔 姑姑 舅舅 宝宝 星星 喜欢 衣服 晚上 早上 月亮 漂亮 窗户
+凉快 热闹 学生 先生 故事 护士 时候 眼睛 葡萄 名字 太阳 客人 事情 东西 地方 告诉 知道 认识 明白 清楚
+舒服 麻烦 耳朵 头发 嘴巴 鼻子 豆腐 萝卜 骆驼 大夫 丈夫 师傅 老婆 困难 厉害 聪明 暖和 商量 打听 休息
+消息 钥匙 玻璃 石头 馒头 木头 生意 意思 关系 亲戚 上面 下面 前面 后面 里面 外面 左边 右边 前边 后边
+"""
+_NEUTRAL = frozenset(_NEUTRAL_WORDS.split())
 # What follows 得 where it links a verb to how it is done.
 _DEGREES = tuple("很太真好多更最非不快慢大高早晚清")
 # Where 儿 means a child it is a syllable of its own.
@@ -152,18 +154,16 @@ def readings(run: str, third_tones: bool = True) -> list[list[tuple[str, str]]]:
     """The words of a run of Chinese characters, each as (character, pinyin with tone) pairs, as they are
     spoken.
 
-    The tones of 一 and 不 change as in speech, and those of third tones within a word unless ``third_tones`` is
-    False; the 儿 of erhua joins the syllable before it (("玩儿", "wanr2")). A character without a reading stands for
-    itself.
+    The tones of 一 and 不 change as in speech, and those of third tones within a word unless ``third_tones``
+    is False; the 儿 of erhua joins the syllable before it (("玩儿", "wanr2")). A character without a reading
+    stands for itself.
     """
     from pypinyin import Style, lazy_pinyin
 
-    spoken = _in_context(
-        run,
-        lazy_pinyin(
-            run, style=Style.TONE3, neutral_tone_with_five=True, errors=lambda unknown: list(unknown)
-        ),
-    )
+    # A list keeps unknown characters apart, one entry each; the annotation knows only strings.
+    unknown: Any = list
+    plain = lazy_pinyin(run, style=Style.TONE3, neutral_tone_with_five=True, errors=unknown)
+    spoken = _in_context(run, plain)
     result = []
     place = 0
     for word in words(run):

@@ -38,8 +38,8 @@ def read(config: DataConfig) -> list[Clip | Reject]:
     root = next((folder for folder in (raw, raw / "BZNSYP") if (folder / LABELS).is_file()), None)
     if root is None:
         raise UnisonError(
-            f"{raw}: no DataBaker corpus; expected {LABELS} and Wave/ there or in {raw / 'BZNSYP'}; set data.raw to the "
-            "unpacked BZNSYP (to be had from data-baker.com)"
+            f"{raw}: no DataBaker corpus; expected {LABELS} and Wave/ there or in {raw / 'BZNSYP'}; "
+            "set data.raw to the unpacked BZNSYP (to be had from data-baker.com)"
         )
     return read_folder(root, config.speaker or SPEAKER)
 
@@ -81,8 +81,8 @@ def _utterances(labels: Path) -> list[tuple[str, str, str | None]]:
         place += has_pinyin
     if not utterances or len(strays) > len(utterances):
         raise UnisonError(
-            f"{labels}: {len(utterances)} utterances found and {len(strays)} other lines; expected two lines an "
-            "utterance: a six-digit number with the text, then the pinyin"
+            f"{labels}: {len(utterances)} utterances found and {len(strays)} other lines; expected "
+            "two lines an utterance: a six-digit number with the text, then the pinyin"
         )
     return utterances
 
@@ -138,7 +138,7 @@ def _symbols(characters: list[str], breaks: list[int], syllables: list[str]) -> 
     symbols: list[str] = []
     place = 0
     for character, level in zip(characters, breaks, strict=True):
-        # Erhua: a 儿 without a syllable er of its own is in the r of the syllable before, and moves the break behind it.
+        # Erhua: a 儿 without a syllable er of its own is the r of the syllable before; its break goes there.
         own = place < len(syllables) and syllables[place].startswith("er")
         if character == "儿" and symbols and not own:
             symbols[-1] = f"sp{level}"

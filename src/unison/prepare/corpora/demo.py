@@ -54,7 +54,7 @@ class Sentences:
 
 
 def read(config: DataConfig) -> list[Clip | Reject]:
-    """Make the corpus if it is not there, and read it; the held-out sentences are "valid", the others "train"."""
+    """Make the corpus if it is not there, and read it; held-out sentences are "valid", the others "train"."""
     root = Path(config.raw)
     english, mandarin = sentences("en", config), sentences("zh", config)
     _ensure(root, english, mandarin)
@@ -72,7 +72,9 @@ def read(config: DataConfig) -> list[Clip | Reject]:
 
 def sentences(language: str, config: DataConfig) -> Sentences:
     """The sentences for "en" or "zh" that ``config`` asks for."""
-    text = files("unison.prepare.corpora").joinpath(f"demo_sentences_{language}.txt").read_text(encoding="utf-8")
+    text = (
+        files("unison.prepare.corpora").joinpath(f"demo_sentences_{language}.txt").read_text(encoding="utf-8")
+    )
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     train = [line for line in lines if not line.startswith("valid: ")]
     valid = [line.removeprefix("valid: ") for line in lines if line.startswith("valid: ")]
@@ -93,17 +95,19 @@ def pinyin(sentence: str, spoken_tones: str | None) -> list[list[str]]:
     ]
     expected = "".join(reading[-1] for word in words for reading in word)
     given = spoken_tones or ""
-    if len(given) != len(expected) or any(a != b and "5" not in (a, b) for a, b in zip(given, expected, strict=True)):
+    if len(given) != len(expected) or any(
+        a != b and "5" not in (a, b) for a, b in zip(given, expected, strict=True)
+    ):
         raise UnisonError(
-            f"espeak-ng reads '{sentence}' with the tones {given or 'of no Mandarin'}, expected {expected}; the demo "
-            "corpus needs the library of espeakng-loader: pip install --force-reinstall unison-tts[demo]"
+            f"espeak-ng reads '{sentence}' with the tones {given or 'of no Mandarin'}, "
+            f"expected {expected}; the demo corpus needs the library of espeakng-loader: pip install --force-reinstall unison-tts[demo]"
         )
     left = iter(given)
     return [[reading[:-1] + next(left) for reading in word] for word in words]
 
 
 def marked(sentence: str, words: Sequence[Sequence[str]]) -> str:
-    """The sentence with #1 behind words, #3 before commas and the like, and #4 at its end, as DataBaker writes it."""
+    """The sentence as DataBaker marks it: #1 behind words, #3 before commas and the like, #4 at its end."""
     lengths = [len(word) for word in words]
     pieces: list[str] = []
     for run in _RUN.findall(sentence):
@@ -130,7 +134,9 @@ def _ensure(root: Path, english: Sentences, mandarin: Sentences) -> None:
     if _recipe(root) == recipe:
         return
     if root.exists() and any(root.iterdir()) and _recipe(root) is None:
-        raise UnisonError(f"{root}: the folder holds something else than a demo corpus; set data.raw to a new folder")
+        raise UnisonError(
+            f"{root}: the folder holds something else than a demo corpus; set data.raw to a new folder"
+        )
     root.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:
@@ -155,14 +161,16 @@ def _recipe(root: Path) -> dict[str, object] | None:
 
 
 def _make(root: Path, english: Sentences, mandarin: Sentences) -> None:
-    waves = {voice: root / "english" / "wavs" for voice in ENGLISH}
+    waves = dict.fromkeys(ENGLISH, root / "english" / "wavs")
     waves |= {voice: root / "databaker" / voice.speaker / "Wave" for voice in MANDARIN}
     for folder in waves.values():
         folder.mkdir(parents=True, exist_ok=True)
 
     def paths(voice: Voice) -> list[Path]:
         if voice in ENGLISH:
-            return [waves[voice] / f"{voice.speaker}_{number + 1:04d}.wav" for number in range(len(english.all))]
+            return [
+                waves[voice] / f"{voice.speaker}_{number + 1:04d}.wav" for number in range(len(english.all))
+            ]
         return [waves[voice] / f"{number + 1:06d}.wav" for number in range(len(mandarin.all))]
 
     # A thread for each voice's process.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from unison.errors import UnisonError
 from unison.prepare.clip import STYLE_FIELDS, Clip, Reject
@@ -75,7 +76,7 @@ def _table(raw: Path) -> Path:
 
 def _with_header(path: Path, lines: list[str], separator: str, speaker: str | None) -> list[Clip | Reject]:
     # In a file separated by | quotation marks are part of the text, as in LJSpeech.
-    quoting = csv.QUOTE_NONE if separator == "|" else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if separator == "|" else csv.QUOTE_MINIMAL
     rows = csv.reader(lines, delimiter=separator, quoting=quoting)
     header: list[str] = []
     while not header:

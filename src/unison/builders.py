@@ -1,0 +1,97 @@
+"""Where config stops: a contract's configuration and lists become plain torch modules.
+
+To add a model or a vocoder: write its dataclass and its module, name the dataclass in ``unison.config.train``, build it here, and give
+it a YAML file in ``conf/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from unison.audio.geometry import AudioGeometry
+from unison.config.prepare import TextConfig
+from unison.config.train import MODELS, VOCODERS
+from unison.config.validate import validate
+from unison.contract.contract import Contract
+from unison.models.emotivoice.model import EmotiVoice
+from unison.style.config import STYLES, LabelStyleConfig
+from unison.style.labels import LabelStyle
+from unison.style.none import NoStyle
+from unison.vocoders.config import DiscriminatorConfig, GriffinLimConfig, HifiGanConfig
+from unison.vocoders.discriminators import Discriminator
+from unison.vocoders.griffinlim import GriffinLim
+from unison.vocoders.hifigan import HifiGan
+from unison.vocoders.istft import IstftHead
+
+
+@dataclass
+class VoiceConfig:
+    """The part of the training configuration that shapes what is spoken with."""
+
+    audio: AudioGeometry
+    text: TextConfig
+    style: Any = field(metadata={"variants": STYLES})
+    model: Any = field(metadata={"variants": MODELS})
+    vocoder: Any = field(metadata={"variants": VOCODERS})
+
+
+def voice_config(tree: DictConfig) -> VoiceConfig:
+    """The typed :class:`VoiceConfig` in a training configuration."""
+    return validate({name: tree[name] for name in VoiceConfig.__dataclass_fields__}, VoiceConfig)
+
+
+class Voice(nn.Module):
+    """Everything that learns and is spoken with: the model with its vocoder, and the style tables."""
+
+    def __init__(self, model: EmotiVoice, style: NoStyle | LabelStyle) -> None:
+        super().__init__()
+        self.model = model
+        self.style = style
+
+    def vectors(self, labels: Tensor, style: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
+        """What conditions the model: learned vectors of ``labels`` [B, 4] beside a frozen encoder's ``style`` [B, S], and
+        ``content`` [B, S]. Either may have width 0."""
+        return torch.cat((self.style(labels).to(style.dtype), style), dim=-1), content
+
+
+def build_voice(contract: Contract) -> Voice:
+    """The voice that a contract describes, with freshly drawn weights and the corpus's mel statistics."""
+    config = voice_config(contract.tree())
+    style: NoStyle | LabelStyle = NoStyle()
+    if isinstance(config.style, LabelStyleConfig):
+        style = LabelStyle(config.style, contract.labels)
+    frozen = int(contract.style.get("dim", 0))
+    model = EmotiVoice(
+        config.model,
+        n_symbols=len(contract.symbols),
+        n_speakers=len(contract.speakers),
+        n_mels=config.audio.n_mels,
+        style_dim=style.style_dim + frozen,
+        content_dim=frozen,
+        vocoder=build_vocoder(config.vocoder, config.audio),
+    )
+    statistics: dict[str, Sequence[float]] = contract.statistics
+    model.acoustic.set_mel_statistics(
+        torch.tensor(statistics["mel_mean"]), torch.tensor(statistics["mel_std"])
+    )
+    return Voice(model, style)
+
+
+def build_vocoder(config: Any, geometry: AudioGeometry) -> nn.Module:
+    """The vocoder of a config, for mels of ``geometry``."""
+    if isinstance(config, HifiGanConfig):
+        return HifiGan(config, geometry.n_mels, geometry.hop_length)
+    if isinstance(config, GriffinLimConfig):
+        return GriffinLim(config, geometry)
+    return IstftHead(config, geometry.n_mels, geometry.n_fft, geometry.hop_length)
+
+
+def build_discriminator(config: DiscriminatorConfig) -> nn.Module | None:
+    """The discriminators of a config; None when it names none."""
+    return Discriminator(config) if config.kinds else None

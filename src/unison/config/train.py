@@ -1,0 +1,62 @@
+"""The knobs of ``train.py``: the whole tree, typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from unison.audio.geometry import AudioGeometry
+from unison.config.prepare import TextConfig
+from unison.data.config import LoaderConfig
+from unison.models.emotivoice.config import EmotiVoiceConfig
+from unison.prepare.config import DataConfig
+from unison.style.config import STYLES
+from unison.training.config import LossConfig, OptimConfig, TrainerConfig
+from unison.vocoders.config import DiscriminatorConfig, GriffinLimConfig, HifiGanConfig, IstftConfig
+
+MODELS: dict[str, type] = {"emotivoice": EmotiVoiceConfig}
+VOCODERS: dict[str, type] = {"hifigan": HifiGanConfig, "istft": IstftConfig, "griffinlim": GriffinLimConfig}
+
+
+@dataclass
+class PrecisionConfig:
+    """The one precision setting; see unison/precision.py."""
+
+    name: str
+    """32-true, 16-mixed, bf16-mixed, 16-true or bf16-true."""
+    matmul: str
+    """Float32 matrix products on a GPU: highest, high (TF32) or medium."""
+
+
+@dataclass
+class TrainConfig:
+    """A training run."""
+
+    data: DataConfig
+    audio: AudioGeometry
+    text: TextConfig
+    style: Any = field(metadata={"variants": STYLES})
+    model: Any = field(metadata={"variants": MODELS})
+    vocoder: Any = field(metadata={"variants": VOCODERS})
+    discriminator: DiscriminatorConfig
+    precision: PrecisionConfig
+    optim: OptimConfig
+    losses: LossConfig
+    trainer: TrainerConfig
+    loader: LoaderConfig
+    callbacks: dict[str, Any]
+    """Lightning callbacks by name, each with its _target_."""
+    logger: dict[str, Any]
+    """Lightning loggers by name, each with its _target_."""
+    derived: dict[str, Any]
+    """Never typed: follows from the rest."""
+    name: str
+    """Name of the run: its folder is <outputs>/<name>; a second start there is refused unless it resumes."""
+    outputs: str
+    """Folder under which everything made lands."""
+    seed: int
+    """Of the weights' start, the order of the data, dropout and segments."""
+    resume: str | None
+    """A run folder: go on exactly where it stopped, with its own configuration (trainer.* may be changed)."""
+    init_from: str | None
+    """A checkpoint whose weights the run starts from, at step 0."""

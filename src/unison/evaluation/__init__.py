@@ -1,0 +1,1 @@
+"""Figures on what was spoken: distances to recordings, and reports of them."""

@@ -1,0 +1,109 @@
+"""``unison evaluate``: the held-out sentences spoken, and how far they are from the recordings."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from unison.audio import io
+from unison.audio.mel import log_mel
+from unison.config.resolvers import prepared_folder
+from unison.config.tools import EvaluateConfig
+from unison.config.validate import validate
+from unison.data.manifest import Corpus
+from unison.errors import UnisonError
+from unison.evaluation.mcd import mel_cepstral_distortion
+from unison.inference.request import Request
+from unison.inference.synthesizer import Synthesizer, load
+from unison.vocoders.config import GriffinLimConfig
+from unison.vocoders.griffinlim import GriffinLim
+
+
+def evaluate(cfg: DictConfig) -> dict[str, Any]:
+    """Speak the held-out utterances of the run's own corpus; prints and returns the mean figures.
+
+    ``mcd`` is measured against the recordings; ``griffinlim_mcd``, of the recordings' own mels through Griffin-Lim, is what an
+    acoustic model without a fault would reach with that vocoder.
+
+    Raises:
+        UnisonError: the checkpoint or its prepared corpus is not to be had.
+    """
+    config = validate(cfg, EvaluateConfig)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    synthesizer = load(config.ckpt, config.device, config.precision, config.vocoder)
+    corpus = corpus_of(synthesizer)
+    utterances = corpus.split("valid")[:: max(len(corpus.split("valid")) // config.limit, 1)][: config.limit]
+    folder = Path(config.out) if config.out else _beside(Path(config.ckpt)) / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    requests = [Request(u.text, u.speaker, prompt_of(u), symbols=tuple(u.symbols)) for u in utterances]
+    resynthesis = GriffinLim(GriffinLimConfig(), synthesizer.geometry)
+    rows = []
+    with tqdm(total=len(utterances), unit="utterance", file=sys.stderr) as bar:
+        for index, audio in synthesizer.stream(requests):
+            utterance = utterances[index]
+            recording = corpus.features.waveform(utterance)
+            io.write(folder / f"{utterance.key}.wav", audio.samples, audio.sample_rate)
+            copy = _resynthesize(recording, synthesizer, resynthesis)
+            rows.append(
+                {
+                    "key": utterance.key,
+                    "speaker": utterance.speaker,
+                    "text": utterance.text,
+                    "mcd": mel_cepstral_distortion(audio.samples, recording, synthesizer.geometry),
+                    "griffinlim_mcd": mel_cepstral_distortion(copy, recording, synthesizer.geometry),
+                    "seconds": audio.seconds,
+                    "recorded_seconds": utterance.seconds,
+                    "real_time_factor": audio.real_time_factor,
+                }
+            )
+            bar.update()
+    figures = ("mcd", "griffinlim_mcd", "real_time_factor")
+    means = {name: float(np.mean([row[name] for row in rows])) for name in figures}
+    means["seconds_ratio"] = sum(row["seconds"] for row in rows) / sum(row["recorded_seconds"] for row in rows)
+    report = {"checkpoint": synthesizer.contract.digest, "utterances": len(rows), **means, "rows": rows}
+    (folder / "report.json").write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    print(
+        f"{len(rows)} held-out utterances: mel-cepstral distortion {means['mcd']:.2f} dB;"
+        f" Griffin-Lim of the recordings' own mels {means['griffinlim_mcd']:.2f} dB;"
+        f" length {means['seconds_ratio']:.2f} of the recordings'; real-time factor {means['real_time_factor']:.3f}\n{folder}"
+    )
+    return means
+
+
+def corpus_of(synthesizer: Synthesizer) -> Corpus:
+    """The prepared corpus that the voice was trained on.
+
+    Raises:
+        UnisonError: it is not on this machine, or is another one by now.
+    """
+    tree = OmegaConf.create(synthesizer.contract.config)
+    folder = Path(tree.derived.prepared)
+    if not folder.is_dir():
+        folder = Path(prepared_folder(tree.outputs, tree.data, tree.audio))
+    corpus = Corpus(folder)
+    if corpus.info.fingerprint != synthesizer.contract.data["fingerprint"]:
+        raise UnisonError(
+            f"{folder} is not what this voice was trained on: fingerprint {corpus.info.fingerprint[:12]},"
+            f" the contract states {synthesizer.contract.data['fingerprint'][:12]}; prepare the corpus as it was then"
+        )
+    return corpus
+
+
+def _resynthesize(recording: np.ndarray, synthesizer: Synthesizer, vocoder: GriffinLim) -> np.ndarray:
+    mel = log_mel(torch.from_numpy(recording), synthesizer.geometry)
+    return vocoder(mel[None]).squeeze().numpy()
+
+
+def _beside(ckpt: Path) -> Path:
+    """The run folder of a checkpoint path."""
+    if ckpt.is_file():
+        return ckpt.parent.parent if ckpt.parent.name == "checkpoints" else ckpt.parent
+    return ckpt

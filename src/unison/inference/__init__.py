@@ -1,0 +1,1 @@
+"""Speaking: requests in, audio out, from a contract and its weights alone."""

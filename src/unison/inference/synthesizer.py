@@ -1,0 +1,376 @@
+"""The synthesizer: contract + weights → audio. Previews, ``infer.py``, evaluation and notebooks all call this one thing."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unison.audio.geometry import AudioGeometry
+from unison.builders import Voice, build_voice, voice_config
+from unison.contract.checkpoint import read_weights, resolve_ckpt
+from unison.contract.contract import Contract
+from unison.errors import UnisonError
+from unison.inference.request import Request
+from unison.precision import PrecisionPolicy, resolve_precision
+from unison.style.bert import BertStyle
+from unison.style.config import BertStyleConfig
+from unison.style.labels import CLASSES
+from unison.style.prompt import parse_labels
+from unison.text import frontend as make_frontend
+from unison.text import sentences
+from unison.text.symbols import to_ids
+from unison.vocoders.config import GriffinLimConfig
+from unison.vocoders.griffinlim import GriffinLim
+from unison.vocoders.weight_norm import fold_weight_norm
+
+log = logging.getLogger(__name__)
+
+MAX_CHARS = 5000
+SENTENCE_CHARS = 160
+PAUSE_SECONDS = 0.25
+
+
+@dataclass
+class Audio:
+    """What was spoken."""
+
+    samples: np.ndarray
+    """float32 [L] in −1 … 1."""
+    sample_rate: int
+    timings: dict[str, float] = field(default_factory=dict)
+    """Seconds spent on text, acoustic model and vocoder; a batch's time is shared out by audio length."""
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+    @property
+    def real_time_factor(self) -> float:
+        """Compute time over audio time."""
+        return sum(self.timings.values()) / max(self.seconds, 1e-9)
+
+
+@dataclass
+class _Sentence:
+    """A piece of a request that is spoken in one go."""
+
+    request: int
+    tokens: list[int]
+    text: str
+    speaker: int
+    labels: list[int]
+    prompt: str
+    speed: float
+    seed: int
+    waveform: np.ndarray | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+class Synthesizer:
+    """Speaks with one voice model; make it with :func:`load`."""
+
+    def __init__(
+        self,
+        contract: Contract,
+        voice: Voice,
+        policy: PrecisionPolicy,
+        device: torch.device,
+        vocoder: str | None = None,
+    ) -> None:
+        config = voice_config(contract.tree())
+        self.contract = contract
+        self.geometry: AudioGeometry = config.audio
+        self.policy = policy
+        self.device = device
+        self.voice = voice
+        self.frontend = make_frontend(config.text.frontend)
+        self.style_encoder = _style_encoder(config.style, contract)
+        self.vocoder = _choose_vocoder(vocoder, contract, voice, self.geometry).to(device)
+        self._speaker_ids = {name: i for i, name in enumerate(contract.speakers)}
+
+    @property
+    def speakers(self) -> list[str]:
+        """Names of the voices, in the order of their ids."""
+        return list(self.contract.speakers)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second of what is spoken."""
+        return self.geometry.sample_rate
+
+    def speak(
+        self,
+        text: str,
+        speaker: str | None = None,
+        prompt: str | None = None,
+        speed: float = 1.0,
+        seed: int = 0,
+    ) -> tuple[np.ndarray, int]:
+        """Speak one text.
+
+        Returns:
+            samples float32 [L] in −1 … 1, and the sample rate.
+
+        Raises:
+            UnisonError: unknown speaker, symbol or style; empty or too long text; speed out of range.
+        """
+        audio = self.synthesize([Request(text, speaker, prompt, speed, seed)])[0]
+        return audio.samples, audio.sample_rate
+
+    def synthesize(self, requests: Sequence[Request], batch_size: int = 16) -> list[Audio]:
+        """Speak many texts, batched; the audios come in the order of the requests."""
+        done = dict(self.stream(requests, batch_size))
+        return [done[i] for i in range(len(requests))]
+
+    def stream(
+        self,
+        requests: Sequence[Request],
+        batch_size: int = 16,
+        pause: float = PAUSE_SECONDS,
+        max_chars: int = MAX_CHARS,
+        on_progress: Callable[[int], Any] | None = None,
+    ) -> Iterator[tuple[int, Audio]]:
+        """Yield ``(index of the request, audio)`` as soon as a request is done.
+
+        Sentences of all requests are sorted by length and spoken in batches of at most ``batch_size``; ``on_progress`` is told
+        how many sentences each batch held.
+        """
+        pieces = self.plan(requests, max_chars)
+        left = [0] * len(requests)
+        for piece in pieces:
+            left[piece.request] += 1
+        for batch in self._batches(pieces, batch_size):
+            self._speak_batch(batch)
+            if on_progress is not None:
+                on_progress(len(batch))
+            for index in {piece.request for piece in batch}:
+                left[index] -= sum(piece.request == index for piece in batch)
+                if not left[index]:
+                    yield index, self._join([p for p in pieces if p.request == index], pause)
+
+    def plan(self, requests: Sequence[Request], max_chars: int = MAX_CHARS) -> list[_Sentence]:
+        """Check every request and cut it into sentences.
+
+        Raises:
+            UnisonError: all problems of all requests at once.
+        """
+        pieces: list[_Sentence] = []
+        problems: list[str] = []
+        for index, request in enumerate(requests):
+            where = f"request {index + 1}: " if len(requests) > 1 else ""
+            try:
+                pieces += self._plan_one(index, request, max_chars)
+            except UnisonError as error:
+                problems += [where + problem for problem in error.problems]
+        if problems:
+            raise UnisonError(problems)
+        return pieces
+
+    def _plan_one(self, index: int, request: Request, max_chars: int) -> list[_Sentence]:
+        problems: list[str] = []
+        speaker = 0
+        try:
+            speaker = self.speaker_id(request.speaker)
+        except UnisonError as error:
+            problems += error.problems
+        if not 0.25 <= request.speed <= 4.0:
+            problems.append(f"speed={request.speed:g}: expected 0.25 … 4")
+        labels = [0] * len(CLASSES)
+        if self.style_encoder is None:
+            try:
+                labels = self.voice.style.ids(parse_labels(request.prompt, self.contract.labels))
+            except UnisonError as error:
+                problems += error.problems
+        if not request.text.strip():
+            problems.append("the text is empty: give text=…, text_file=… or lines on standard input")
+        elif len(request.text) > max_chars:
+            problems.append(f"the text has {len(request.text)} characters, the limit is {max_chars}: raise max_chars or cut it")
+        if problems:
+            raise UnisonError(problems)
+        pieces = []
+        for text in [request.text] if request.symbols else sentences(request.text, SENTENCE_CHARS):
+            try:
+                tokens = to_ids(request.symbols or self.frontend.symbols(text), self.contract.symbols)
+            except UnisonError as error:
+                problems += error.problems
+                continue
+            if len(tokens) > 2:  # a piece of punctuation alone has nothing between its end marks
+                prompt = request.prompt or request.text
+                pieces.append(_Sentence(index, tokens, text, speaker, labels, prompt, request.speed, request.seed))
+        if not pieces and not problems:
+            problems.append(f"nothing to read aloud in {request.text!r}")
+        if problems:
+            raise UnisonError(problems)
+        return pieces
+
+    def speaker_id(self, name: str | None) -> int:
+        """Id of a speaker by name.
+
+        Raises:
+            UnisonError: no such speaker, with the nearest names; or none given where there are several.
+        """
+        if name is None:
+            if len(self.contract.speakers) == 1:
+                return 0
+            raise UnisonError(f"speaker is missing: one of {_some(self.contract.speakers)}")
+        if name not in self._speaker_ids:
+            near = difflib.get_close_matches(name, self.contract.speakers, n=5, cutoff=0.4)
+            hint = f"nearest: {', '.join(near)}" if near else f"known: {_some(self.contract.speakers)}"
+            raise UnisonError(f"speaker={name}: this voice has no such speaker; {hint}")
+        return self._speaker_ids[name]
+
+    def _batches(self, pieces: list[_Sentence], batch_size: int) -> Iterator[list[_Sentence]]:
+        # requests in order of their first sentence would finish early, but padding costs more than order gains
+        ordered = sorted(pieces, key=lambda piece: len(piece.tokens))
+        for start in range(0, len(ordered), batch_size):
+            yield ordered[start : start + batch_size]
+
+    @torch.inference_mode()
+    def _speak_batch(self, batch: list[_Sentence]) -> None:
+        start = time.perf_counter()
+        lengths = torch.tensor([len(piece.tokens) for piece in batch])
+        tokens = torch.zeros(len(batch), int(lengths.max()), dtype=torch.int64)
+        for row, piece in zip(tokens, batch, strict=True):
+            row[: len(piece.tokens)] = torch.tensor(piece.tokens)
+        speakers = torch.tensor([piece.speaker for piece in batch])
+        speed = torch.tensor([piece.speed for piece in batch])
+        to = self.device
+        labels = torch.tensor([piece.labels for piece in batch])
+        style, content = self.voice.vectors(
+            labels.to(to),
+            self._encode([piece.prompt for piece in batch]).to(to),
+            self._encode([piece.text for piece in batch]).to(to),
+        )
+        text_done = time.perf_counter()
+        with self.policy.autocast():
+            out = self.voice.model.acoustic.infer(
+                tokens.to(to), lengths.to(to), speakers.to(to), style, content, speed=speed.to(to)
+            )
+        mel, mel_lengths = out.mel.float(), out.mel_lengths
+        _wait_for(self.device)
+        acoustic_done = time.perf_counter()
+        waveform = self._vocode(mel.transpose(1, 2), mel_lengths, [piece.seed for piece in batch]).float().cpu()
+        done = time.perf_counter()
+        frames = mel_lengths.tolist()
+        for piece, wave, n in zip(batch, waveform, frames, strict=True):
+            piece.waveform = wave[0, : n * self.geometry.hop_length].clamp(-1, 1).numpy()
+            share = n / max(sum(frames), 1)
+            piece.timings = {
+                "text": (text_done - start) * share,
+                "acoustic": (acoustic_done - text_done) * share,
+                "vocoder": (done - acoustic_done) * share,
+            }
+
+    def _encode(self, texts: list[str]) -> Tensor:
+        return torch.zeros(len(texts), 0) if self.style_encoder is None else self.style_encoder.encode(texts)
+
+    def _vocode(self, mel: Tensor, lengths: Tensor, seeds: list[int]) -> Tensor:
+        if isinstance(self.vocoder, GriffinLim):
+            return self.vocoder(mel, lengths, seeds=seeds)
+        with self.policy.autocast():
+            waveform: Tensor = self.vocoder(mel, lengths)
+        return waveform
+
+    def _join(self, pieces: list[_Sentence], pause: float) -> Audio:
+        silence = np.zeros(round(pause * self.sample_rate), dtype=np.float32)
+        parts: list[np.ndarray] = []
+        timings: dict[str, float] = {}
+        for piece in pieces:
+            assert piece.waveform is not None
+            parts += [silence, piece.waveform] if parts else [piece.waveform]
+            for name, seconds in piece.timings.items():
+                timings[name] = timings.get(name, 0.0) + seconds
+        return Audio(np.concatenate(parts), self.sample_rate, timings)
+
+
+def load(
+    ckpt: str | Path,
+    device: str = "auto",
+    precision: str | None = None,
+    vocoder: str | None = None,
+) -> Synthesizer:
+    """The synthesizer of a checkpoint file, a run folder or an exported folder.
+
+    Args:
+        ckpt: where it is.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        precision: null takes what training ran with.
+        vocoder: ``griffinlim`` instead of the trained vocoder.
+
+    Raises:
+        UnisonError: the checkpoint is missing, damaged or not one of ours; the device or the precision is not to be had.
+    """
+    target = choose_device(device)
+    found = resolve_ckpt(ckpt)
+    if found.note:
+        log.warning("%s", found.note)
+    contract, weights = read_weights(found)
+    policy = resolve_precision(precision or contract.precision["ran"], target)
+    voice = build_voice(contract)
+    voice.load_state_dict(weights)
+    fold_weight_norm(voice)
+    policy.cast(voice)
+    return Synthesizer(contract, voice.to(target).eval(), policy, target, vocoder)
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes a GPU if there is one.
+
+    Raises:
+        UnisonError: the device is unknown or not on this machine.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UnisonError(f"device={name}: not to be had on this machine ({str(error).splitlines()[0]}); try device=cpu") from None
+    return device
+
+
+def _choose_vocoder(name: str | None, contract: Contract, voice: Voice, geometry: AudioGeometry) -> torch.nn.Module:
+    if name not in (None, "griffinlim"):
+        raise UnisonError(
+            f"vocoder={name}: the trained vocoder comes with the checkpoint; only griffinlim can stand in for it"
+        )
+    trained = contract.trained.get("vocoder", 0) + contract.trained.get("joint", 0)
+    if name is None and (trained or isinstance(voice.model.vocoder, GriffinLim)):
+        return voice.model.vocoder
+    return GriffinLim(GriffinLimConfig(), geometry)
+
+
+def _style_encoder(config: Any, contract: Contract) -> BertStyle | None:
+    """The frozen encoder of prompts, which must be the one that the voice was trained with."""
+    if not isinstance(config, BertStyleConfig):
+        return None
+    encoder = BertStyle(config)
+    differing = [key for key, value in encoder.identity.items() if key != "path" and contract.style.get(key) != value]
+    if differing:
+        raise UnisonError(
+            f"style.path={config.path} holds another encoder than the one this voice was trained with"
+            f" ({', '.join(differing)} differ): put the original there"
+        )
+    return encoder
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown}, … ({len(names)} in all)"

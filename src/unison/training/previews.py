@@ -1,0 +1,104 @@
+"""Held-out utterances spoken while training: audio beside the recording, mels, alignments, F0 curves; as files and in TensorBoard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+
+from unison.audio import io
+from unison.training.task import Task, run_acoustic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from unison.inference.synthesizer import Synthesizer
+
+
+class Previews(pl.Callback):
+    """Every ``every_steps`` steps and at a stage's end, speaks ``count`` held-out utterances into ``previews/step…``."""
+
+    def __init__(self, every_steps: int = 1000, count: int = 3) -> None:
+        self.every_steps = every_steps
+        self.count = count
+
+    def on_train_batch_end(self, trainer: pl.Trainer, task: Task, *_: Any) -> None:  # type: ignore[override]
+        if not task.at_step_end or not (task.stage_done or task.stage_step % self.every_steps == 0):
+            return
+        if trainer.is_global_zero and self.count and (task.trained["acoustic"] or task.trained["joint"]):
+            self.write(trainer, task)
+
+    @torch.no_grad()
+    def write(self, trainer: pl.Trainer, task: Task) -> Path:
+        """Write this step's previews; returns their folder."""
+        from unison.data.batch import collate
+        from unison.inference.request import Request
+        from unison.inference.synthesizer import Synthesizer
+
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        dataset = datamodule.valid_set
+        utterances = list(dataset.utterances[: self.count])
+        batch = collate([dataset[i] for i in range(len(utterances))]).to(task.device)
+        contract = task.contract.replace(trained=dict(task.trained))
+        synthesizer = Synthesizer(contract, task.speaking_voice, task.policy, task.device)
+        audios = synthesizer.synthesize(
+            [
+                Request(u.text, u.speaker, u.style.get("prompt"), symbols=tuple(u.symbols))
+                for u in utterances
+            ]
+        )
+        with task.policy.autocast():
+            out = run_acoustic(task.speaking_voice, batch)
+        attention = out.log_p_attn.float().exp().cpu().numpy()
+        folder = task.folder / "previews" / f"step{task.step:07d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for index, (utterance, audio) in enumerate(zip(utterances, audios, strict=True)):
+            frames, tokens = int(batch.mel_lengths[index]), int(batch.token_lengths[index])
+            hop = synthesizer.geometry.hop_length
+            recording = batch.waveform[index, 0, : frames * hop].cpu().numpy()
+            figure = draw(synthesizer, recording, audio.samples, attention[index, :frames, :tokens], utterance.text)
+            io.write(folder / f"{utterance.key}.recording.wav", recording, audio.sample_rate)
+            io.write(folder / f"{utterance.key}.spoken.wav", audio.samples, audio.sample_rate)
+            figure.savefig(folder / f"{utterance.key}.png", dpi=80)
+            for logger in task.loggers:
+                board = logger.experiment
+                if hasattr(board, "add_figure"):
+                    board.add_figure(f"preview/{utterance.key}", figure, task.step)
+                    board.add_audio(f"spoken/{utterance.key}", audio.samples[None], task.step, audio.sample_rate)
+                    board.add_audio(f"recording/{utterance.key}", recording[None], task.step, audio.sample_rate)
+            figure.clear()
+        return folder
+
+
+def draw(
+    synthesizer: Synthesizer, recording: np.ndarray, spoken: np.ndarray, attention: np.ndarray, title: str
+) -> Figure:
+    """Mels of the recording and of what was spoken, both F0 curves, and the alignment [F, T] of symbols to frames."""
+    from matplotlib.figure import Figure
+
+    from unison.audio.f0 import track_f0
+    from unison.audio.mel import log_mel
+
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    axes = figure.subplots(2, 2)
+    geometry = synthesizer.geometry
+    for axis, name, samples in ((axes[0, 0], "recording", recording), (axes[0, 1], "spoken", spoken)):
+        axis.imshow(log_mel(torch.from_numpy(samples), geometry).numpy(), origin="lower", aspect="auto", cmap="magma")
+        axis.set(title=f"{name}: mel", xlabel="frame", ylabel="band")
+    for name, samples in (("recording", recording), ("spoken", spoken)):
+        hertz = track_f0(samples, geometry)
+        axes[1, 0].plot(np.where(hertz > 0, hertz, np.nan), label=name)
+    axes[1, 0].set(title="F0", xlabel="frame", ylabel="Hz")
+    axes[1, 0].legend()
+    axes[1, 1].imshow(attention.T, origin="lower", aspect="auto", interpolation="none")
+    axes[1, 1].set(title="alignment", xlabel="frame", ylabel="symbol")
+    figure.suptitle(_printable(title))
+    return figure
+
+
+def _printable(text: str) -> str:
+    """Without the characters that matplotlib's own font lacks, so that no warning is printed for each."""
+    return text if text.isascii() else ""

@@ -1,0 +1,471 @@
+"""The Lightning module of the EmotiVoice family: acoustic model, vocoder, or both, under manual optimisation.
+
+Lightning brings the loop, devices, loggers and checkpoint files. What manual optimisation leaves to the module (clipping,
+accumulation, the loss scaler, the step count) is here, once, for every precision.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from unison.audio.mel import MelSpectrogram
+from unison.builders import Voice
+from unison.config.allowlist import instantiate
+from unison.config.train import TrainConfig
+from unison.contract.contract import Contract
+from unison.contract.weights import weights_digest
+from unison.data.batch import Batch
+from unison.errors import UnisonError
+from unison.models.emotivoice.acoustic import TeacherForced
+from unison.models.emotivoice.alignment import forward_sum_loss
+from unison.precision import PrecisionPolicy
+from unison.training.config import STAGES, EmaConfig, OptimizerConfig, StageConfig
+from unison.training.schedule import binarization_weight, learning_rate, step_seed
+from unison.training.segments import random_starts, take
+from unison.vocoders.gan_losses import (
+    MultiResolutionStftLoss,
+    discriminator_loss,
+    feature_loss,
+    generator_loss,
+    mel_loss,
+)
+
+Losses = dict[str, Tensor]
+
+
+@dataclass
+class Progress:
+    """Where a run stands; stored in every checkpoint."""
+
+    stage: str
+    step: int = 0
+    """Optimizer steps of the run."""
+    stage_step: int = 0
+    """Optimizer steps of the stage."""
+    stage_batch: int = 0
+    """Batches of the stage."""
+    minutes: float = 0.0
+
+
+class Task(pl.LightningModule):
+    """Trains a :class:`Voice`; :meth:`start_stage` says which part of it."""
+
+    def __init__(
+        self,
+        voice: Voice,
+        discriminator: nn.Module | None,
+        config: TrainConfig,
+        policy: PrecisionPolicy,
+        contract: Contract,
+        folder: Path,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.voice = voice
+        self.discriminator = discriminator
+        self.ema = average(voice, config.trainer.ema) if config.trainer.ema.enabled else None
+        self.log_mel = MelSpectrogram(config.audio)
+        self.stft_loss = MultiResolutionStftLoss()
+        self.config = config
+        self.policy = policy
+        self.contract = contract
+        self.folder = folder
+        self.scaler = policy.scaler()
+        self.progress = Progress(STAGES[0])
+        self.trained = dict.fromkeys(STAGES, 0)
+        self.out_of_time = False
+        self.validation_metrics: dict[str, float] = {}
+        self._validation_sums: dict[str, list[float]] = {}
+        self._logged: dict[str, float] = {}
+        self._clock = _Clock()
+
+    # -- where the run stands ------------------------------------------------------------------------------------------
+
+    @property
+    def stage_name(self) -> str:
+        """Name of the current stage."""
+        return self.progress.stage
+
+    @property
+    def stage(self) -> StageConfig:
+        """Settings of the current stage."""
+        stage: StageConfig = getattr(self.config.trainer.stages, self.stage_name)
+        return stage
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps of the run."""
+        return self.progress.step
+
+    @property
+    def stage_step(self) -> int:
+        """Optimizer steps of the stage."""
+        return self.progress.stage_step
+
+    @property
+    def minutes(self) -> float:
+        """Minutes of training so far, over all resumes."""
+        return self.progress.minutes
+
+    @minutes.setter
+    def minutes(self, value: float) -> None:
+        self.progress.minutes = value
+
+    @property
+    def at_step_end(self) -> bool:
+        """Whether the last batch ended a step (with accumulation, not every batch does)."""
+        return self.progress.stage_batch % self.stage.accumulate == 0
+
+    @property
+    def stage_done(self) -> bool:
+        """Whether the stage has had its steps."""
+        return self.stage_step >= self.stage.steps
+
+    @property
+    def speaking_voice(self) -> Voice:
+        """The voice that is spoken with: the average where there is one."""
+        voice = self.voice if self.ema is None else self.ema.module
+        assert isinstance(voice, Voice)
+        return voice
+
+    def start_stage(self, name: str) -> None:
+        """Begin a stage at its first step, from the averaged weights of the one before."""
+        if self.ema is not None and self.step:
+            self.voice.load_state_dict(self.ema.module.state_dict())
+            self.ema.n_averaged.zero_()
+        self.progress = Progress(name, step=self.step, minutes=self.minutes)
+
+    def headline(self) -> dict[str, str]:
+        """The values that the progress bar shows."""
+        shown = ("loss", "mel", "decoder_mel", "forward_sum", "discriminator", "audio_per_second")
+        return {name: f"{self._logged[name]:.3g}" for name in shown if name in self._logged}
+
+    # -- Lightning's hooks ---------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """The optimizers of the stage: generator, and discriminators where the stage has a vocoder."""
+        optimizers = [self._optimizer(self.config.optim.generator, self._generator_parameters())]
+        if self._has_discriminator:
+            assert self.discriminator is not None
+            optimizers.append(self._optimizer(self.config.optim.discriminator, self.discriminator.parameters()))
+        return optimizers
+
+    def on_train_start(self) -> None:
+        """Freeze what the stage does not train, so that no gradient is computed for it."""
+        learns = {id(parameter) for parameter in self._generator_parameters()}
+        for parameter in self.voice.parameters():
+            parameter.requires_grad_(id(parameter) in learns)
+        self._clock = _Clock()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """The loader's turn is over."""
+        self._clock.loaded()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """One batch: gradients, and a step where the accumulation is full."""
+        torch.manual_seed(step_seed(self.config.seed, STAGES.index(self.stage_name), self.progress.stage_batch))
+        self.progress.stage_batch += 1
+        stepping = self.at_step_end
+        rate = learning_rate(self.stage, self.stage_step)
+        optimizers = self._raw_optimizers()
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        if self.stage_name == "acoustic":
+            losses = self._acoustic_losses(self._teacher_forced(batch))
+        else:
+            losses = self._vocoder_losses(batch, optimizers, stepping)
+        total = self._weighted_sum(losses)
+        self._backward(total)
+        norm = self._optimize(optimizers[0], self._generator_parameters(), stepping, batch, total, "generator")
+        if stepping:
+            self.progress.step += 1
+            self.progress.stage_step += 1
+            self.trained[self.stage_name] += 1
+            if self.ema is not None:
+                self.ema.update_parameters(self.voice)
+        self._clock.trained(float(batch.mel_lengths.sum()) / self.config.audio.frame_rate)
+        if stepping and (self.stage_step % self.config.trainer.log_every == 0 or self.stage_step == 1):
+            self._log_training(losses, total, rate, norm)
+
+    @torch.no_grad()
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Losses of the speaking voice on held-out utterances."""
+        voice = self.speaking_voice
+        metrics: Losses = {}
+        if self.trained["acoustic"] or self.trained["joint"]:
+            with self.policy.autocast():
+                out = run_acoustic(voice, batch)
+            metrics = self._acoustic_losses(out)
+            frames = (out.log_durations.float().exp() - 1 - out.durations).abs()
+            metrics["duration_frames"] = _masked_mean(frames, out.token_mask)
+        if self.trained["vocoder"] or self.trained["joint"]:
+            with self.policy.autocast():
+                waveform = voice.model.vocoder(batch.mel.transpose(1, 2), batch.mel_lengths)
+            error = (self.log_mel(waveform.float()[:, 0]) - batch.mel.transpose(1, 2)).abs().mean(1)
+            real = torch.arange(error.shape[1], device=error.device) < batch.mel_lengths[:, None]
+            metrics["mel"] = _masked_mean(error, real)
+        for name, value in metrics.items():
+            self._validation_sums.setdefault(name, []).append(float(value))
+
+    def on_validation_epoch_end(self) -> None:
+        """Means over the batches, to the loggers and to the run's metrics."""
+        self.validation_metrics = {
+            f"valid/{name}": sum(values) / len(values) for name, values in self._validation_sums.items()
+        }
+        self._validation_sums.clear()
+        for logger in self.loggers:
+            logger.log_metrics(self.validation_metrics, step=self.step)
+        self._clock.pause()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the contract, and what an exact resume needs beside Lightning's own."""
+        contract = self.contract.replace(
+            step=self.step, trained=dict(self.trained), weights_digest=weights_digest(self.speaking_voice.state_dict())
+        )
+        checkpoint["contract"] = contract.to_dict()
+        checkpoint["progress"] = vars(self.progress).copy()
+        checkpoint["trained"] = dict(self.trained)
+        checkpoint["scaler"] = self.scaler.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the run where the checkpoint left it."""
+        self.restore(checkpoint)
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Progress and loss scaler of a checkpoint; the weights are Lightning's to load."""
+        self.progress = Progress(**checkpoint["progress"])
+        self.trained = dict(checkpoint["trained"])
+        if checkpoint["scaler"]:
+            self.scaler.load_state_dict(checkpoint["scaler"])
+
+    # -- losses --------------------------------------------------------------------------------------------------------
+
+    def _teacher_forced(self, batch: Batch) -> TeacherForced:
+        with self.policy.autocast():
+            return run_acoustic(self.voice, batch)
+
+    def _acoustic_losses(self, out: TeacherForced) -> Losses:
+        log_durations = (out.durations.float() + 1).log()
+        tokens, frames = out.token_mask, out.frame_mask
+        return {
+            "duration": _masked_mean((out.log_durations.float() - log_durations).abs(), tokens),
+            "pitch": _masked_mean((out.pitch.float() - out.pitch_targets.float()).abs(), tokens),
+            "energy": _masked_mean((out.energy.float() - out.energy_targets.float()).abs(), tokens),
+            "forward_sum": forward_sum_loss(out.log_p_attn, tokens.sum(1), frames.sum(1)),
+            "binarization": out.bin_loss,
+            "decoder_mel": _masked_mean((out.mel.float() - out.mel_targets.float()).abs().mean(-1), frames),
+        }
+
+    def _vocoder_losses(self, batch: Batch, optimizers: list[torch.optim.Optimizer], stepping: bool) -> Losses:
+        """The generator's losses on segments; the discriminators take their own turn on the way."""
+        losses: Losses = {}
+        mel = batch.mel
+        if self.stage_name == "joint":
+            out = self._teacher_forced(batch)
+            losses = self._acoustic_losses(out)
+            mel = self.voice.model.acoustic.denormalise(out.mel)
+        hop, frames = self.config.audio.hop_length, batch.mel_lengths
+        size = min(self.config.model.segment_frames, batch.mel.shape[1])
+        starts = random_starts(frames, size)
+        floor = math.log(self.config.audio.log_floor)
+        with self.policy.autocast():
+            segment = take(mel.transpose(1, 2), starts, size, frames, fill=floor)
+            fake = self.voice.model.vocoder(segment).float()
+        real = take(batch.waveform, starts * hop, size * hop, frames * hop, fill=0.0)
+        losses["mel"] = mel_loss(fake, real, self.log_mel)
+        if self.config.losses.stft:
+            losses["stft"] = self.stft_loss(fake, real)
+        if self._has_discriminator and self.stage_step >= self.config.losses.adversarial_start:
+            losses |= self._adversarial_losses(real, fake, optimizers[1], stepping, batch)
+        return losses
+
+    def _adversarial_losses(
+        self, real: Tensor, fake: Tensor, optimizer: torch.optim.Optimizer, stepping: bool, batch: Batch
+    ) -> Losses:
+        judge = self.discriminator
+        assert judge is not None
+        judge.requires_grad_(True)
+        with self.policy.autocast():
+            real_logits, _ = judge(real)
+            fake_logits, _ = judge(fake.detach())
+        loss = discriminator_loss(real_logits, fake_logits)
+        self._backward(loss)
+        self._optimize(optimizer, judge.parameters(), stepping, batch, loss, "discriminator")
+        # the generator's turn needs gradients through the discriminators, not of them
+        judge.requires_grad_(False)
+        with self.policy.autocast():
+            with torch.no_grad():
+                _, real_features = judge(real)
+            fake_logits, fake_features = judge(fake)
+        return {
+            "adversarial": generator_loss(fake_logits),
+            "feature_matching": feature_loss(real_features, fake_features),
+            "discriminator": loss.detach(),
+        }
+
+    def _weighted_sum(self, losses: Losses) -> Tensor:
+        weights = vars(self.config.losses) | {"binarization": binarization_weight(self.config.losses, self.step)}
+        total = sum(weights[name] * value for name, value in losses.items() if name != "discriminator" and weights[name])
+        assert isinstance(total, Tensor)
+        return total
+
+    # -- optimisation --------------------------------------------------------------------------------------------------
+
+    @property
+    def _has_discriminator(self) -> bool:
+        return self.stage_name != "acoustic" and self.discriminator is not None and self.config.losses.adversarial > 0
+
+    def _generator_parameters(self) -> list[nn.Parameter]:
+        model, style = self.voice.model, self.voice.style
+        acoustic = [*model.acoustic.parameters(), *style.parameters()]
+        return {
+            "acoustic": acoustic,
+            "vocoder": list(model.vocoder.parameters()),
+            "joint": [*acoustic, *model.vocoder.parameters()],
+        }[self.stage_name]
+
+    def _optimizer(self, config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        settings = vars(config) | {"eps": self.policy.epsilon(config.eps), "lr": self.stage.learning_rate}
+        optimizer: torch.optim.Optimizer = instantiate(settings, params=list(parameters))
+        return optimizer
+
+    def _raw_optimizers(self) -> list[torch.optim.Optimizer]:
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        return optimizers if isinstance(optimizers, list) else [optimizers]  # type: ignore[list-item]
+
+    def _backward(self, loss: Tensor) -> None:
+        self.manual_backward(self.scaler.scale(loss / self.stage.accumulate))
+
+    def _optimize(
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameters: Iterable[nn.Parameter],
+        stepping: bool,
+        batch: Batch,
+        loss: Tensor,
+        side: str,
+    ) -> float:
+        """Unscale, clip and step at the end of an accumulation; returns the gradient norm before clipping.
+
+        Raises:
+            UnisonError: the loss or, where no loss scaler catches it, a gradient is not finite.
+        """
+        if not stepping:
+            self._stop_if_not_finite(loss, batch, side)
+            return math.nan
+        self.scaler.unscale_(optimizer)
+        norm = nn.utils.clip_grad_norm_(list(parameters), self.stage.grad_clip or math.inf)
+        self._stop_if_not_finite(loss if self.scaler.is_enabled() else loss + 0 * norm, batch, side)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        return float(norm)
+
+    def _stop_if_not_finite(self, value: Tensor, batch: Batch, side: str) -> None:
+        if torch.isfinite(value.detach()):
+            return
+        modules = self.voice if side == "generator" else self.discriminator
+        assert modules is not None
+        norms = {
+            name: float(parameter.grad.float().norm())
+            for name, parameter in modules.named_parameters()
+            if parameter.grad is not None
+        }
+        worst = sorted(norms, key=lambda name: -norms[name] if math.isfinite(norms[name]) else -math.inf)[:5]
+        raise UnisonError(
+            f"the {side}'s loss or gradient is not finite ({float(value):g}) at step {self.step} of stage {self.stage_name};"
+            f" utterances: {', '.join(batch.keys)}; largest gradients: "
+            + (", ".join(f"{name} {norms[name]:g}" for name in worst) or "none")
+            + f". The checkpoints in {self.folder} are from before it: lower the learning rate or look at these recordings"
+        )
+
+    # -- what a researcher sees ----------------------------------------------------------------------------------------
+
+    def _log_training(self, losses: Losses, total: Tensor, rate: float, norm: float) -> None:
+        seconds, waiting = self._clock.read()
+        self._logged = {name: float(value.detach()) for name, value in losses.items()} | {
+            "loss": float(total.detach()),
+            "learning_rate": rate,
+            "gradient_norm": norm,
+            "audio_per_second": seconds,
+            "loader_wait_share": waiting,
+        }
+        values = {f"train/{name}": value for name, value in self._logged.items()}
+        for logger in self.loggers:
+            logger.log_metrics(values, step=self.step)
+
+
+class _Clock:
+    """Seconds of audio trained on a second, and the share of time spent waiting for the loader."""
+
+    def __init__(self) -> None:
+        self._audio = self._waited = self._total = 0.0
+        self._last: float | None = None
+
+    def loaded(self) -> None:
+        now = time.perf_counter()
+        if self._last is not None:
+            self._waited += now - self._last
+            self._total += now - self._last
+        self._last = now
+
+    def trained(self, audio_seconds: float) -> None:
+        now = time.perf_counter()
+        if self._last is not None:
+            self._total += now - self._last
+        self._last = now
+        self._audio += audio_seconds
+
+    def pause(self) -> None:
+        self._last = None
+
+    def read(self) -> tuple[float, float]:
+        rate, share = self._audio / max(self._total, 1e-9), self._waited / max(self._total, 1e-9)
+        self._audio = self._waited = self._total = 0.0
+        return rate, share
+
+
+def average(voice: Voice, config: EmaConfig) -> AveragedModel:
+    """An exponential moving average of ``voice``, warmed up so that the random start is soon forgotten."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        n = float(count)
+        decay = min(config.decay, (1 + n) / (10 + n))
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    averaged = AveragedModel(voice, multi_avg_fn=update)
+    return averaged.requires_grad_(False).eval()
+
+
+def run_acoustic(voice: Voice, batch: Batch) -> TeacherForced:
+    """The acoustic model's training pass on a batch."""
+    style, content = voice.vectors(batch.labels, batch.style, batch.content)
+    out: TeacherForced = voice.model.acoustic(
+        batch.tokens,
+        batch.token_lengths,
+        batch.speakers,
+        style,
+        content,
+        batch.mel,
+        batch.mel_lengths,
+        batch.pitch,
+        batch.energy,
+        batch.prior,
+    )
+    return out
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    return (values * mask).sum() / mask.sum()
