@@ -1,5 +1,4 @@
-"""Mandarin: text to initials and toned finals as EmotiVoice writes them, with prosodic breaks between
-syllables.
+"""Mandarin: text to initials and toned finals as EmotiVoice writes them, with prosodic breaks.
 
 ``w an2 sp0 h ua2`` — a syllable is its initial (where it has one) and its final with the tone 1–5; ``sp0``
 stands within a word, ``sp1`` between words, ``sp3`` for commas and the like, ``sp4`` for the end of a
@@ -17,9 +16,6 @@ from typing import Any
 from unison.errors import UnisonError
 from unison.text.frontend import HAN
 from unison.text.symbols import BOUNDARY
-
-BREAKS = ("sp0", "sp1", "sp2", "sp3", "sp4")
-"""After a character within a word, a prosodic word, a prosodic phrase, an intonation phrase, a sentence."""
 
 _SYLLABLE = re.compile(r"([a-zêü:]+)([1-5])")
 _INITIALS = ("zh", "ch", "sh", *"bpmfdtnlgkhjqxzcsr")
@@ -44,7 +40,9 @@ _TOKEN = re.compile(f"[{HAN}]+|.", re.DOTALL)
 _SINGLE = set(
     "我你他她它您谁这那和跟与在是有没不很太都也就还才又再去来到对把被给从向往让叫比像说看听想要会能做买吃喝住走跑坐玩陪"
 )
-_PARTICLES = set("的了着过吗呢吧啊呀嘛么们儿地得个")
+_PARTICLES = set("的了着过吗呢吧啊呀嘛么们儿")
+# Before 个 when it counts: 三个, 这个, but not 个人.
+_BEFORE_A_MEASURE = tuple("一二两三四五六七八九十百千万几每这那哪半")
 # 一 keeps its first tone where it counts: in 第一, 十一, 一九九八.
 _COUNTING = tuple("零〇一二三四五六七八九十")
 _BEFORE_A_COUNT = tuple("第十初零〇二三四五六七八九")
@@ -65,8 +63,7 @@ _CHILD_AFTER = tuple("子童女科歌媳孙")
 
 @lru_cache(maxsize=4096)
 def syllable(pinyin: str) -> tuple[str, ...]:
-    """``"zhuang4"`` to ``("zh", "uang4")``, ``"wanr2"`` to ``("uanr2",)``: the initial, if any, and the toned
-    final.
+    """``"zhuang4"`` to ``("zh", "uang4")``, ``"wanr2"`` to ``("uanr2",)``: initial, if any, and final.
 
     Spelled as EmotiVoice's tokens are: ui, iu, un are uei, iou, uen; y and w give way to i, u, v (but yue is
     y ve); zi ci si ri end in ii, zhi chi shi in iii; u after j q x is v. Raises ``ValueError`` for what is
@@ -151,8 +148,7 @@ class MandarinFrontend:
 
 
 def readings(run: str, third_tones: bool = True) -> list[list[tuple[str, str]]]:
-    """The words of a run of Chinese characters, each as (character, pinyin with tone) pairs, as they are
-    spoken.
+    """The words of a run of Chinese characters, as (character, pinyin) pairs, as they are spoken.
 
     The tones of 一 and 不 change as in speech, and those of third tones within a word unless ``third_tones``
     is False; the 儿 of erhua joins the syllable before it (("玩儿", "wanr2")). A character without a reading
@@ -171,9 +167,9 @@ def readings(run: str, third_tones: bool = True) -> list[list[tuple[str, str]]]:
             spoken[place + 1] = spoken[place + 1][:-1] + "5"
         pairs: list[tuple[str, str]] = []
         for character, pinyin in zip(word, spoken[place : place + len(word)], strict=True):
-            if character == "儿" and pairs and _is_erhua(run, place + len(pairs)) and pairs[-1][1][-2] != "r":
+            if character == "儿" and pairs and _is_erhua(run, place + len(pairs)):
                 before, tail = pairs[-1]
-                pairs[-1] = (before + character, f"{tail[:-1]}r{tail[-1]}")
+                pairs[-1] = (before + character, f"{tail[:-1].removesuffix('r')}r{tail[-1]}")
             else:
                 pairs.append((character, pinyin))
         result.append(_third_tones(pairs) if third_tones else pairs)
@@ -182,8 +178,7 @@ def readings(run: str, third_tones: bool = True) -> list[list[tuple[str, str]]]:
 
 
 def words(run: str) -> list[str]:
-    """A run of Chinese characters cut into words, by pypinyin's phrases and a few rules; their concatenation
-    is ``run``.
+    """A run of Chinese characters cut into words, by pypinyin's phrases and a few rules.
 
     Between known phrases, common words of one character stand alone, the rest goes in pairs, and particles
     lean on the word before them.
@@ -191,18 +186,34 @@ def words(run: str) -> list[str]:
     from pypinyin.seg.mmseg import seg
 
     result: list[str] = []
+    place = 0
     paired = False
     for piece in seg.cut(run):
-        if len(piece) > 1 or not result or piece in _SINGLE:
-            result.append(piece)
-            paired = len(piece) == 1 and piece not in _SINGLE
-        elif piece in _PARTICLES or paired:
+        single = len(piece) == 1
+        leans = bool(result) and single and _leans(run, place)
+        if result and (leans or (single and paired and piece not in _SINGLE)):
             result[-1] += piece
             paired = False
         else:
             result.append(piece)
-            paired = True
+            paired = single and piece not in _SINGLE
+        place += len(piece)
     return result
+
+
+def _leans(run: str, place: int) -> bool:
+    """Whether the character belongs to the word before it whatever follows: particles, and a counting 个."""
+    character, before = run[place], run[place - 1]
+    if character == "个":
+        return before in _BEFORE_A_MEASURE
+    return character in _PARTICLES or _is_linking_de(run, place)
+
+
+def _is_linking_de(run: str, place: int) -> bool:
+    """得 between a verb and how it is done (跑得快), 地 behind a doubled syllable (慢慢地走)."""
+    if run[place] == "得":
+        return place > 0 and run[place + 1 : place + 2] in _DEGREES
+    return run[place] == "地" and place > 1 and run[place - 1] == run[place - 2]
 
 
 def numbers_to_chinese(text: str) -> str:
@@ -243,22 +254,20 @@ def _integer(value: int) -> str:
     return _integer(count) + unit + ("零" if rest < size // 10 else "") + _integer(rest)
 
 
-def _in_context(run: str, spoken: list[str]) -> list[str]:
-    """不 is bu2 before a fourth tone; 一 is yi2 before a fourth tone and yi4 before another, unless it
-    counts.
+def _in_context(run: str, plain: list[str]) -> list[str]:
+    """The changing readings: 不 is bu2 before a fourth tone; 一 is yi2 before a fourth tone and yi4 before
+    another, unless it counts; 得 and 地 are de5 where they link.
     """
-    result = list(spoken)
+    result = list(plain)
     for index, character in enumerate(run[:-1]):
-        following, tone = run[index + 1], spoken[index + 1][-1]
+        following, tone = run[index + 1], plain[index + 1][-1]
         counts = following in _COUNTING or run[index - 1 : index] in _BEFORE_A_COUNT
-        if character == "不" and spoken[index].startswith("bu"):
+        if character == "不" and plain[index].startswith("bu"):
             result[index] = "bu2" if tone == "4" else "bu4"
-        elif (character == "得" and index and following in _DEGREES) or (
-            character == "地" and index > 1 and run[index - 1] == run[index - 2]
-        ):
-            result[index] = "de5"
         elif character == "一" and not counts and tone in "1234":
             result[index] = "yi2" if tone == "4" else "yi4"
+        elif _is_linking_de(run, index):
+            result[index] = "de5"
     return result
 
 

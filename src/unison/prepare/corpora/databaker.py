@@ -27,8 +27,7 @@ SPEAKER = "BZNSYP"
 
 _ENTRY = re.compile(r"(\d{6})\s+(\S.*)")
 _MARK = re.compile(r"#(\d)")
-# 005107: 嗯 is labelled ng1 and spoken en1. 002365: a Latin letter among the characters, read in English.
-_CORRECTED = {"005107": ("ng1", "en1")}
+# Another odd entry, 005107 with 嗯 labelled ng1, needs nothing: that syllable is read as en1.
 _KNOWN_BAD = {"002365": "its text has a Latin letter, read in English"}
 
 
@@ -98,10 +97,8 @@ def _entry(key: str, marked: str, pinyin: str | None, audio: Path, speaker: str)
         return Reject(key, "no text", f"'{marked}' has no character")
     if foreign:
         return Reject(key, "unreadable text", f"'{text}' has {', '.join(dict.fromkeys(foreign))}")
-    old, new = _CORRECTED.get(key, ("", ""))
-    syllables = [new if given == old else given for given in pinyin.split()]
     try:
-        symbols = _symbols(characters, breaks, syllables)
+        symbols = _symbols(characters, breaks, pinyin.split())
     except _Unfit as problem:
         return Reject(key, problem.reason, f"{problem} ('{text}', '{pinyin}')")
     return Clip(key=key, audio=audio, text=text, speaker=speaker, symbols=symbols)

@@ -100,7 +100,8 @@ def pinyin(sentence: str, spoken_tones: str | None) -> list[list[str]]:
     ):
         raise UnisonError(
             f"espeak-ng reads '{sentence}' with the tones {given or 'of no Mandarin'}, "
-            f"expected {expected}; the demo corpus needs the library of espeakng-loader: pip install --force-reinstall unison-tts[demo]"
+            f"expected {expected}; the demo corpus needs the library of espeakng-loader: "
+            "pip install --force-reinstall unison-tts[demo]"
         )
     left = iter(given)
     return [[reading[:-1] + next(left) for reading in word] for word in words]
