@@ -218,6 +218,9 @@ def test_right_digest_without_a_contract(tmp_path: Path) -> None:
     torch.save([1, 2], path)
     sealed(path)
     assert "expected a dict, found list" in message(path)
+    path.write_bytes(b"no archive" + bytes(40))
+    sealed(path)
+    assert "no torch archive is in front of it" in message(path)
     write_checkpoint({"contract": contract().to_dict() | {"step": "x"}}, path)
     with pytest.raises(UnisonError, match=r"a\.ckpt: contract\.step: expected int, found 'x'"):
         read_contract(path)
@@ -291,10 +294,18 @@ def test_failure_at_the_last_moment(ckpt: Path, function: str, monkeypatch: pyte
         raise OSError(errno.ENOSPC if function == "fsync" else errno.EIO, "not now")
 
     monkeypatch.setattr(os, function, fail)
-    with pytest.raises(UnisonError if function == "fsync" else OSError):
+    with pytest.raises(
+        UnisonError, match="disk is full" if function == "fsync" else "can't be written: not now"
+    ):
         write_checkpoint(payload(800), ckpt)
     assert ckpt.read_bytes() == before
     assert os.listdir(ckpt.parent) == [ckpt.name]
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UnisonError, match="can't be written: File exists"):
+        write_checkpoint(payload(), tmp_path / "file" / "a.ckpt")
 
 
 def test_a_really_full_device() -> None:

@@ -13,6 +13,7 @@ import difflib
 import hashlib
 import mmap
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -30,6 +31,8 @@ _ARCHIVE_START = b"PK\3\4"
 _ARCHIVE_END = b"PK\5\6"
 _ARCHIVE_END_SIZE = 22
 _CHUNK = 1 << 22
+_NO_ARCHIVE = (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, RuntimeError, zlib.error)
+"""What `zipfile` raises about bytes that are no archive."""
 
 
 def write_archive(payload: Any, file: IO[bytes]) -> None:
@@ -57,19 +60,35 @@ def verify_archive(path: str | Path) -> Path:
         raise UnisonError(f"{path}: expected a checkpoint file, found a folder")
     if path.stat().st_size == 0:
         raise UnisonError(f"{path}: the file is empty; take another checkpoint, or copy it again")
-    with open(path, "rb") as file:
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
-            if bytes(view[-_COMMENT - 2 : -_DIGITS]) != _LENGTH + _MARK:
-                raise UnisonError(f"{path}: {_what_it_is(view, content, file)}")
-            stated, found = bytes(view[-_DIGITS:]), _digest(view[: -_COMMENT - 2])
-        if stated != found.encode():
-            raise UnisonError(
-                f"{path}: the file is damaged: its SHA-256 is {found[:12]}…, it was written with "
-                f"{stated[:12].decode('ascii', 'replace')}…; take another checkpoint, or copy it again"
-            )
-        if code := foreign_globals(globals_in_zip(file) or set()):
-            raise UnisonError(f"{path}: {_code_message(code)}")
+    try:
+        with open(path, "rb") as file:
+            problem = _problem(file)
+    except OSError as error:
+        raise UnisonError(f"{path}: can't be read: {error.strerror or error}") from error
+    if problem:
+        raise UnisonError(f"{path}: {problem}")
     return path
+
+
+def _problem(file: IO[bytes]) -> str | None:
+    """What is wrong with a file that is not empty."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
+        if bytes(view[-_COMMENT - 2 : -_DIGITS]) != _LENGTH + _MARK:
+            return _what_it_is(view, content, file)
+        stated, found = bytes(view[-_DIGITS:]), _digest(view[: -_COMMENT - 2])
+    if stated != found.encode():
+        return (
+            f"the file is damaged: its SHA-256 is {found[:12]}…, it was written with "
+            f"{stated[:12].decode('ascii', 'replace')}…; take another checkpoint, or copy it again"
+        )
+    try:
+        names = globals_in_zip(file)
+    except _NO_ARCHIVE:
+        names = None
+    if names is None:
+        return "not a Unison checkpoint: its digest is right, but no torch archive is in front of it"
+    code = foreign_globals(names)
+    return _code_message(code) if code else None
 
 
 def nearest_paths(path: Path) -> str:
@@ -130,7 +149,7 @@ def _what_it_is(view: memoryview, content: mmap.mmap, file: IO[bytes]) -> str:
             return "the file is damaged at its end; take another checkpoint, or copy it again"
     try:
         names = globals_in_zip(file)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError, RuntimeError):
+    except _NO_ARCHIVE:
         return _what_unpickled(view, content)
     if names is None:
         return "a ZIP archive, but not a Unison checkpoint"

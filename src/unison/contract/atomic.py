@@ -21,12 +21,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that takes `path`'s place when the block ends well; otherwise `path` stays as it was.
 
     The file is written beside its target, so that renaming never copies, and both the file and the folder are
-    synchronised, so that a power cut leaves the old or the new one. A full disk becomes a UnisonError.
+    synchronised, so that a power cut leaves the old or the new one. A full disk, or a folder that
+    can't be written to, becomes a UnisonError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path.parent)
     temporary = path.parent / f".{path.name}.{os.getpid()}{_LEFTOVER_SUFFIX}"
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent)
         with open(temporary, "w+b", buffering=1 << 20) as file:
             yield file
             file.flush()
@@ -37,9 +38,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             state = "the earlier file is untouched" if path.exists() else "nothing was written"
             raise UnisonError(f"{path}: the disk is full; {state}; free some space, then resume") from error
-        raise
+        raise UnisonError(f"{path}: can't be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
