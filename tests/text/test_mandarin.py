@@ -52,9 +52,7 @@ def test_what_is_no_syllable(pinyin: str) -> None:
 
 
 def test_every_reading_that_pypinyin_knows_is_a_syllable() -> None:
-    """All single characters with all their readings: an initial and a toned final of EmotiVoice's inventory
-    each.
-    """
+    """All readings of all characters: an initial and a toned final of EmotiVoice's inventory each."""
     from pypinyin import Style, pinyin
     from pypinyin.constants import PINYIN_DICT
 

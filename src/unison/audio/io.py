@@ -46,8 +46,7 @@ def resample(samples: np.ndarray, found_rate: int, sample_rate: int) -> np.ndarr
 
 
 def write(path: str | Path, samples: np.ndarray, sample_rate: int) -> None:
-    """Write mono samples [L] as 16 bit WAV or FLAC, by the suffix; values beyond ±1 are clipped, never
-    wrapped.
+    """Write mono samples [L] as 16 bit WAV or FLAC, by the suffix; beyond ±1 they are clipped.
 
     The file appears whole or not at all. Raises :class:`UnisonError` for another suffix, for samples that
     are not [L] or not finite, and when the file can't be written.

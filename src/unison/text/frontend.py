@@ -30,8 +30,7 @@ class Frontend(Protocol):
 
 
 class AutoFrontend:
-    """Mandarin where there are Chinese characters, English elsewhere, both in one sentence with markers
-    between.
+    """Mandarin for Chinese characters, English elsewhere, with markers where the language changes.
 
     Digits are read in Chinese when the text has any Chinese, as EmotiVoice does.
     """
@@ -72,9 +71,7 @@ def frontend(name: str) -> Frontend:
 
 
 def _runs(text: str) -> list[tuple[str, str]]:
-    """(language, text) runs; punctuation goes with what it follows, and a run without any letter joins its
-    neighbour.
-    """
+    """(language, text) runs; what has no letter or digit goes with what it follows."""
     runs: list[tuple[str, str]] = []
     end = 0
     for match in _LATIN_RUN.finditer(text):

@@ -1,5 +1,4 @@
-"""Letter-to-sound rules for English words that no dictionary has: a pronunciation for any spelling, often
-the right one.
+"""Letter-to-sound rules: a pronunciation for any English spelling, often the right one.
 
 Each rule is (letters, what stands before, what follows, phones); the first rule that fits at a place is
 taken and its letters are consumed. Contexts are regular expressions over the word's spelling. Vowels come
@@ -156,9 +155,7 @@ _UNSTRESSED_PREFIX = re.compile(
 
 @lru_cache(maxsize=8192)
 def letter_to_sound(word: str) -> tuple[str, ...]:
-    """ARPAbet phones with stress marks for a word in letters a–z; never empty for a word of at least one
-    letter.
-    """
+    """ARPAbet phones with stress marks for a word in letters a-z; never empty."""
     word = word.lower()
     phones: list[str] = []
     place = 0
@@ -175,9 +172,7 @@ def letter_to_sound(word: str) -> tuple[str, ...]:
 
 
 def _stress(phones: list[str], word: str) -> list[str]:
-    """Primary stress on one vowel: before certain endings, on the stem behind a prefix, else early in the
-    word.
-    """
+    """Primary stress on one vowel: before certain endings, behind a prefix, else early in the word."""
     places = [index for index, phone in enumerate(phones) if phone in VOWELS]
     count = len(places)
     if _STRESS_BEFORE.search(word) and count > 1:

@@ -217,8 +217,7 @@ def _is_linking_de(run: str, place: int) -> bool:
 
 
 def numbers_to_chinese(text: str) -> str:
-    """Arabic numbers in ``text`` as Chinese reads them: 105 is 一百零五, 3.5 is 三点五, -2 is 负二, 20%
-    is 百分之二十.
+    """Arabic numbers as Chinese reads them: 105 一百零五, 3.5 三点五, -2 负二, 20% 百分之二十.
 
     A year (four digits before 年), a number with a leading zero and one of more than 16 digits are read
     digit by digit.
@@ -255,7 +254,9 @@ def _integer(value: int) -> str:
 
 
 def _in_context(run: str, plain: list[str]) -> list[str]:
-    """The changing readings: 不 is bu2 before a fourth tone; 一 is yi2 before a fourth tone and yi4 before
+    """Readings that change.
+
+    不 is bu2 before a fourth tone; 一 is yi2 before a fourth tone and yi4 before
     another, unless it counts; 得 and 地 are de5 where they link.
     """
     result = list(plain)

@@ -42,9 +42,7 @@ def to_ids(symbols: Sequence[str], table: Sequence[str]) -> list[int]:
 
 
 def near(symbol: str, table: Sequence[str]) -> list[str]:
-    """Symbols of the table that differ from ``symbol`` in tone or stress only, else those spelled much
-    alike.
-    """
+    """Symbols of the table that differ in tone or stress only, else those spelled much alike."""
     bare = re.sub(r"\d", "", symbol)
     same = [other for other in table if re.sub(r"\d", "", other) == bare]
     return same or difflib.get_close_matches(symbol, table, n=3, cutoff=0.6)
