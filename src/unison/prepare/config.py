@@ -12,8 +12,7 @@ class DataConfig:
     name: str = "demo"
     """Name of the prepared corpus; the folder of its manifest and features is called after it."""
     corpus: str = "demo"
-    """Layout: demo (made by espeak-ng), databaker (BZNSYP), fsdd, csv (a table, also LJSpeech's).
-    """
+    """Layout: demo (made by espeak-ng), databaker (BZNSYP), fsdd, csv (a table, also LJSpeech's)."""
     raw: str = "outputs/corpora/demo"
     """Folder of the recordings (for csv also the file); the demo corpus is written here."""
     speaker: str | None = None
