@@ -62,9 +62,9 @@ def _training(config: TrainConfig) -> list[str]:
     stages = config.trainer.stages
     if not any(getattr(stages, name).steps for name in STAGES):
         problems.append("trainer.stages: every stage has 0 steps; choose trainer=joint, acoustic, vocoder or staged")
-    if isinstance(config.vocoder, GriffinLimConfig) and (stages.vocoder.steps or stages.joint.steps):
+    if isinstance(config.vocoder, GriffinLimConfig) and stages.joint.steps:
         problems.append(
-            "vocoder=griffinlim has nothing to train: choose trainer=acoustic, or a vocoder that learns (hifigan, istft)"
+            "vocoder=griffinlim can't be trained jointly: choose trainer=acoustic, or a vocoder that learns (hifigan, istft)"
         )
     for name in STAGES:
         stage = getattr(stages, name)

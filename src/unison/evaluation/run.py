@@ -43,7 +43,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     utterances = corpus.split("valid")[:: max(len(corpus.split("valid")) // config.limit, 1)][: config.limit]
     folder = Path(config.out) if config.out else _beside(Path(config.ckpt)) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
-    requests = [Request(u.text, u.speaker, prompt_of(u), symbols=tuple(u.symbols)) for u in utterances]
+    requests = [Request(u.text, u.speaker, u.style.get("prompt"), symbols=tuple(u.symbols)) for u in utterances]
     resynthesis = GriffinLim(GriffinLimConfig(), synthesizer.geometry)
     rows = []
     with tqdm(total=len(utterances), unit="utterance", file=sys.stderr) as bar:

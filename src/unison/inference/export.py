@@ -13,7 +13,7 @@ from unison.config.validate import validate
 def run(cfg: DictConfig) -> None:
     """Write the folder; prints where it is and how large."""
     config = validate(cfg, ExportConfig)
-    from unison.contract.checkpoint import read_weights, resolve_ckpt, write_exported
+    from unison.contract import read_weights, resolve_ckpt, write_exported
 
     contract, weights = read_weights(resolve_ckpt(config.ckpt))
     folder = write_exported(Path(config.out), contract, weights)

@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 from unison.config.prepare import PrepareConfig
 from unison.config.validate import validate
 from unison.prepare import prepare, staleness
-from unison.style import build_style
+from unison.style.bert import BertStyle
+from unison.style.config import BertStyleConfig
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def prepare_corpus(config: PrepareConfig) -> Path:
         UnisonError: the corpus is not there, or too much of it can't be used.
     """
     folder = Path(config.derived["prepared"])
-    encoder = build_style(config.style, labels={}, cache_dir=folder) if config.style.name == "bert" else None
+    encoder = BertStyle(config.style) if isinstance(config.style, BertStyleConfig) else None
     reason = staleness(config.data, config.audio, config.text.frontend, folder, encoder)
     if reason is None:
         return folder

@@ -55,11 +55,11 @@ class StyleEncoder(Protocol):
     """What turns style prompts and texts into vectors."""
 
     @property
-    def identity(self) -> str:
-        """Names the encoder and its weights."""
+    def digest(self) -> str:
+        """Stands for the encoder, its weights and settings."""
 
-    def encode(self, texts: list[str]) -> np.ndarray:
-        """Vectors float32 [len(texts), dim]."""
+    def encode(self, texts: list[str]) -> Any:
+        """Vectors float32 [len(texts), dim], an array or a tensor."""
 
 
 def prepare(
@@ -144,8 +144,8 @@ def staleness(
     changed = sorted(key for key in wanted if wanted[key] != info.source.get(key))
     if changed:
         return f"changed since it was prepared: {', '.join(changed)}"
-    if style is not None and style.identity != info.style_identity:
-        return f"its style vectors are by {info.style_identity}, not {style.identity}"
+    if style is not None and style.digest != info.style_identity:
+        return f"its style vectors are by another encoder ({(info.style_identity or 'none')[:12]}, not {style.digest[:12]})"
     for name, dtype in FEATURES.items():
         path = folder / name
         needed = info.sizes["frames"] * feature_width(name, geometry) * dtype.itemsize
@@ -221,7 +221,7 @@ def _prepare(
             for split in ("train", "valid")
         },
         style_dim=style_dim,
-        style_identity=style.identity if style is not None else None,
+        style_identity=style.digest if style is not None else None,
         source=source,
     )
     # the description is what makes the folder a prepared corpus, so it goes last
@@ -451,11 +451,11 @@ def _encode_styles(
         )
     )
     dim = style.encode(texts[:1]).shape[1]
-    with closing(StyleTable(folder, style.identity, dim)) as table:
+    with closing(StyleTable(folder, style.digest, dim)) as table:
         missing = [text for text in texts if text not in table.rows]
         for start in tqdm(range(0, len(missing), _STYLE_BATCH), desc="style vectors", disable=not progress):
             batch = missing[start : start + _STYLE_BATCH]
-            table.add(batch, style.encode(batch))
+            table.add(batch, np.asarray(style.encode(batch)))
         rows = table.rows
     placed = [
         replace(u, prompt_row=rows[prompt], content_row=rows[u.text])

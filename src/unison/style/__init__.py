@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unison.style.config import BertStyleConfig, LabelStyleConfig, NoStyleConfig
@@ -20,12 +19,11 @@ __all__ = ["build_style"]
 def build_style(
     config: NoStyleConfig | LabelStyleConfig | BertStyleConfig,
     labels: dict[str, list[str]],
-    cache_dir: str | Path | None = None,
 ) -> Style:
     """The style encoder of a config.
 
     Each has `style_dim`, `content_dim`, `identity`, `ids(style)` and `encode(texts)`. `labels` are the
-    corpus's style labels by class; `cache_dir` is where a frozen encoder's vectors are kept.
+    corpus's style labels by class.
     """
     # Imported here, so that reading configs needs no torch.
     if isinstance(config, LabelStyleConfig):
@@ -35,7 +33,7 @@ def build_style(
     if isinstance(config, BertStyleConfig):
         from unison.style.bert import BertStyle
 
-        return BertStyle(config, cache_dir)
+        return BertStyle(config)
     from unison.style.none import NoStyle
 
     return NoStyle()

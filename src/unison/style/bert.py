@@ -6,14 +6,12 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from unison.contract.contract import json_digest
 from unison.contract.weights import weights_digest
 from unison.errors import UnisonError
-from unison.style.cache import VectorCache
 from unison.style.config import BertStyleConfig
 from unison.style.labels import CLASSES
 
@@ -27,7 +25,7 @@ class BertStyle:
     The encoder itself is loaded when it is first needed.
     """
 
-    def __init__(self, config: BertStyleConfig, cache_dir: str | Path | None = None) -> None:
+    def __init__(self, config: BertStyleConfig) -> None:
         if config.pooling not in _POOLINGS:
             raise UnisonError(
                 f"style.pooling: expected one of {', '.join(_POOLINGS)}, found {config.pooling!r}"
@@ -35,8 +33,7 @@ class BertStyle:
         if not config.path:
             raise UnisonError("style.path: missing; expected a local folder or a hub id of an encoder")
         self.config = config
-        self._cache_dir = cache_dir
-        self._known: dict[str, np.ndarray] = {}
+        self._known: dict[str, Tensor] = {}
 
     @property
     def style_dim(self) -> int:
@@ -71,25 +68,23 @@ class BertStyle:
             "dim": self.dim,
         }
 
+    @property
+    def digest(self) -> str:
+        """What the encoder is, wherever it was found."""
+        what = {name: value for name, value in self.identity.items() if name != "path"}
+        return json_digest(what | {"tokenizer": self._tokenizer.get_vocab()})
+
     def ids(self, style: dict[str, str]) -> list[int]:
         """No labels here; all unspecified."""
         return [0] * len(CLASSES)
 
     def encode(self, texts: list[str]) -> Tensor:
         """Vectors of texts, float32 [N, dim] on the CPU; texts beyond the encoder's limit are cut."""
-        missing = [text for text in dict.fromkeys(texts) if self._find(text) is None]
+        missing = [text for text in dict.fromkeys(texts) if text not in self._known]
         for start in range(0, len(missing), self.config.batch_size):
             batch = missing[start : start + self.config.batch_size]
-            vectors = dict(zip(batch, self._encode(batch).numpy(), strict=True))
-            self._known.update(vectors)
-            if self._cache:
-                self._cache.add(vectors)
-        found = [self._find(text) for text in texts]
-        return torch.from_numpy(np.stack(found)) if found else torch.zeros(0, self.dim)  # type: ignore[arg-type]
-
-    def _find(self, text: str) -> np.ndarray | None:
-        known = self._known.get(text)
-        return self._cache.get(text) if known is None and self._cache else known
+            self._known.update(zip(batch, self._encode(batch), strict=True))
+        return torch.stack([self._known[text] for text in texts]) if texts else torch.zeros(0, self.dim)
 
     @torch.inference_mode()
     def _encode(self, texts: list[str]) -> Tensor:
@@ -103,14 +98,6 @@ class BertStyle:
             return out.last_hidden_state[:, 0].float()
         mask = tokens["attention_mask"].unsqueeze(-1)
         return ((out.last_hidden_state * mask).sum(1) / mask.sum(1)).float()
-
-    @functools.cached_property
-    def _cache(self) -> VectorCache | None:
-        if self._cache_dir is None:
-            return None
-        what = {name: value for name, value in self.identity.items() if name != "path"}
-        what["tokenizer"] = self._tokenizer.get_vocab()
-        return VectorCache(self._cache_dir, json_digest(what)[:16], self.dim)
 
     @functools.cached_property
     def _limit(self) -> int:

@@ -22,7 +22,7 @@ class VerifiedCheckpointIO(CheckpointIO):
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Verify the digest, then read; ``weights_only`` is always true here."""
-        return read_checkpoint(Path(path))
+        return read_checkpoint(Path(path), map_location or "cpu")
 
     def remove_checkpoint(self, path: Any) -> None:
         """Delete the file, if it is there."""

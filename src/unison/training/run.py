@@ -14,6 +14,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from unison.builders import build_discriminator, build_voice
 from unison.config.allowlist import instantiate
@@ -69,7 +70,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     contract = new_contract(run.tree, config, corpus, policy)
     pl.seed_everything(config.seed, verbose=False)
     task = Task(
-        build_voice(contract), build_discriminator(config.discriminator), config, policy, contract, run.folder
+        build_voice(contract), needed_discriminator(config), config, policy, contract, run.folder
     )
     if config.init_from is not None and run.checkpoint is None:
         init_from(task, config.init_from)
@@ -209,6 +210,9 @@ def init_from(task: Task, ckpt: str) -> None:
 def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
     """Train the stages that are left, one after the other."""
     stages = [name for name in STAGES if getattr(task.config.trainer.stages, name).steps]
+    if not any(True for _ in task.voice.model.vocoder.parameters()) and "vocoder" in stages:
+        log.info("vocoder=griffinlim has nothing to learn: the vocoder stage is left out")
+        stages.remove("vocoder")
     if checkpoint is not None:
         payload = read_checkpoint(checkpoint)
         task.restore(payload)
@@ -229,6 +233,7 @@ def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
             task.stage.batch_frames,
             task.config.loader,
             seed=task.config.seed + STAGES.index(name),
+            style=task.config.style.name == "bert",
             start_batch=task.progress.stage_batch,
         )
         make_trainer(task).fit(task, data, ckpt_path=checkpoint, weights_only=True)
@@ -265,6 +270,13 @@ def make_trainer(task: Task) -> pl.Trainer:
         use_distributed_sampler=False,
         default_root_dir=task.folder,
     )
+
+
+def needed_discriminator(config: TrainConfig) -> nn.Module | None:
+    """The discriminators, where a stage trains against them."""
+    stages = config.trainer.stages
+    adversarial = config.losses.adversarial > 0 and (stages.vocoder.steps or stages.joint.steps)
+    return build_discriminator(config.discriminator) if adversarial else None
 
 
 def summary(task: Task, corpus: Corpus) -> str:

@@ -21,11 +21,7 @@ def _scaled(channels: int, scale: float, multiple: int) -> int:
 
 
 class PeriodDiscriminator(nn.Module):
-    """Sees every `period`-th sample at each of the offsets (Kong et al. 2020).
-
-    The reference folds the waveform to [B, 1, L / period, period] and convolves along the first axis in 2-D;
-    the same numbers come from 1-D convolutions with the offsets in the batch.
-    """
+    """Sees every `period`-th sample at each of the offsets (Kong et al. 2020)."""
 
     def __init__(self, period: int, scale: float) -> None:
         super().__init__()
@@ -33,22 +29,21 @@ class PeriodDiscriminator(nn.Module):
         sizes = [1, *(_scaled(channels, scale, 4) for channels in (32, 128, 512, 1024, 1024))]
         strides = [3, 3, 3, 3, 1]
         self.convs = nn.ModuleList(
-            weight_norm(nn.Conv1d(sizes[i], sizes[i + 1], 5, strides[i], padding=2)) for i in range(5)
+            weight_norm(nn.Conv2d(sizes[i], sizes[i + 1], (5, 1), (stride, 1), padding=(2, 0)))
+            for i, stride in enumerate(strides)
         )
-        self.output = weight_norm(nn.Conv1d(sizes[-1], 1, 3, padding=1))
+        self.output = weight_norm(nn.Conv2d(sizes[-1], 1, (3, 1), padding=(1, 0)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Waveform [B, 1, L] to logits [B, N] and the layers' outputs."""
-        batch, _, size = x.shape
-        x = F.pad(x, (0, -size % self.period), mode="reflect")
-        x = x.view(batch, -1, self.period).transpose(1, 2).reshape(batch * self.period, 1, -1)
+        """Waveform [B, 1, L] to logits [B, N] and the layers' outputs [B, C, N, period]."""
+        x = F.pad(x, (0, -x.shape[2] % self.period), mode="reflect").unflatten(2, (-1, self.period))
         features = []
         for conv in self.convs:
             x = F.leaky_relu(conv(x), SLOPE, inplace=True)
             features.append(x)
         x = self.output(x)
         features.append(x)
-        return x.reshape(batch, -1), features
+        return x.flatten(1), features
 
 
 class ScaleDiscriminator(nn.Module):

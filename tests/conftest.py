@@ -1,0 +1,124 @@
+"""A two-speaker corpus and a voice trained on it for a few steps, made in seconds, shared by all tests."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # many small operations: threads only get in each other's way
+
+import numpy as np
+import pytest
+import soundfile
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from unison.cli import conf_dir
+from unison.config.resolvers import register
+
+SPEAKERS = {"anna": 220.0, "bert": 110.0}
+WORDS = ["zero one", "two three", "four", "five six seven", "eight nine", "one two", "three four five", "six"]
+RATE = 8000
+
+TINY = [
+    "data=csv",
+    "audio=8k",
+    "text=english",
+    "model=emotivoice_small",
+    "model.hidden=16",
+    "model.ffn=32",
+    "model.encoder_layers=1",
+    "model.decoder_layers=1",
+    "model.encoder_heads=2",
+    "model.decoder_heads=2",
+    "model.predictor_hidden=16",
+    "model.segment_frames=8",
+    "vocoder=istft_small",
+    "vocoder.width=16",
+    "vocoder.layers=1",
+    "vocoder.ffn=32",
+    "discriminator=small",
+    "discriminator.channel_scale=0.02",
+    "discriminator.periods=[2,3]",
+    "discriminator.n_ffts=[128]",
+    "trainer=staged",
+    "trainer.stages.acoustic.steps=4",
+    "trainer.stages.vocoder.steps=2",
+    "trainer.stages.joint.steps=2",
+    "trainer.stages.acoustic.batch_size=4",
+    "trainer.stages.vocoder.batch_size=4",
+    "trainer.stages.joint.batch_size=4",
+    "trainer.log_every=1",
+    "trainer.validate_every=2",
+    "trainer.validation_batches=1",
+    "trainer.accelerator=cpu",
+    "callbacks.previews.every_steps=100",
+    "callbacks.previews.count=1",
+    "loader.num_workers=0",
+    "logger=none",
+]
+"""Overrides for a voice that trains in a second."""
+
+
+def voice_like(hertz: float, seconds: float, rate: int, seed: int) -> np.ndarray:
+    """A gliding harmonic tone with a formant and a little noise, float32 [L]."""
+    time = np.arange(round(seconds * rate)) / rate
+    glide = hertz * (1 + 0.1 * np.sin(2 * np.pi * time / seconds))
+    phase = 2 * np.pi * np.cumsum(glide) / rate
+    harmonics = sum(np.sin(k * phase) / k for k in range(1, 6) if k * hertz * 1.1 < rate / 2)
+    noise = np.random.default_rng(seed).normal(size=len(time)) * 0.01
+    return (0.2 * harmonics + noise).astype(np.float32)
+
+
+def make_corpus(folder: Path, speakers: dict[str, float] | None = None) -> Path:
+    """Write a CSV corpus: every speaker says every text; returns the CSV file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "metadata.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "text", "speaker", "emotion", "split"])
+        for s, (speaker, hertz) in enumerate((speakers or SPEAKERS).items()):
+            for i, text in enumerate(WORDS):
+                name = f"{speaker}_{i}.wav"
+                seconds = 0.3 + 0.25 * len(text.split())
+                soundfile.write(folder / name, voice_like(hertz, seconds, RATE, 100 * s + i), RATE)
+                rows.writerow([name, text, speaker, ("calm", "glad")[i % 2], "valid" if i == 7 else "train"])
+    return path
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CSV file of a two-speaker corpus."""
+    return make_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="session")
+def config(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., DictConfig]:
+    """``config("name=x", …)``: the composed configuration of a tiny run on the corpus, under one shared outputs folder."""
+    outputs = tmp_path_factory.mktemp("outputs")
+
+    def make(*overrides: str, root: str = "train") -> DictConfig:
+        register()
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            given = [*TINY, f"data.raw={corpus}", f"outputs={outputs}", *overrides]
+            return compose(root, overrides=given)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_folder(config: Callable[..., DictConfig]) -> Path:
+    """A tiny voice, trained through all stages."""
+    from unison.training.run import train
+
+    cfg = config("name=shared")
+    train(cfg)
+    return Path(cfg.outputs) / "shared"
+
+
+@pytest.fixture(scope="session")
+def resources() -> Path:
+    """Files that tests read."""
+    return Path(__file__).parent / "data"
