@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,13 @@ class CorpusDataModule(LightningDataModule):
             persistent_workers=workers > 0,
             pin_memory=self.loader.pin_memory,
             collate_fn=collate,
+            worker_init_fn=_leave_signals_to_the_parent,
             # without its own, a loader draws from the global generator and a resumed run would differ
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A scheduler's SIGTERM and a terminal's Ctrl-C reach every process of the group; the run, which saves first, ends its workers."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
