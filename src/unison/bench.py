@@ -148,7 +148,9 @@ def loader(repeats: int) -> dict[str, float]:
         steps = [f"trainer.stages.acoustic.steps={20 * repeats}", "trainer.log_every=10"]
         tree = _compose(["experiment=demo", "logger=csv", *steps])
         tree.callbacks = {}
-        tree.derived.run_folder = folder
+        # the demo's own corpus, a run folder of our own
+        tree.data.raw, tree.derived.prepared = str(tree.data.raw), str(tree.derived.prepared)
+        tree.outputs, tree.derived.run_folder = folder, folder
         train(tree)
         with open(Path(folder) / "csv" / "metrics.csv", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["train/loader_wait_share"]]
