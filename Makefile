@@ -17,7 +17,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	@test -e outputs/demo/checkpoints || $(BIN)/python train.py experiment=demo
 	$(BIN)/unison evaluate ckpt=outputs/demo
-	$(BIN)/python infer.py ckpt=outputs/demo text_file=src/unison/prepare/corpora/demo_hello.jsonl out=outputs/demo/hello play=true
+	$(BIN)/python infer.py ckpt=outputs/demo speaker=amy text="The old man found a gold ring in the garden." out=outputs/demo/english.wav play=true
+	$(BIN)/python infer.py ckpt=outputs/demo speaker=mei text=我们在河边看见一只小鸟。 out=outputs/demo/mandarin.wav play=true
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
