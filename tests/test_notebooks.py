@@ -1,0 +1,23 @@
+"""The notebooks run from top to bottom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNISON_OUTPUTS", str(tmp_path))
+    monkeypatch.setenv("UNISON_STEPS", "4")
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    media = [mime for output in outputs for mime in output.get("data", {})]
+    assert media.count("image/png") == 2, "the mel of a clip and a preview"
+    assert sum("audio" in str(output.get("data", {}).get("text/html", "")) for output in outputs) == 3
