@@ -1,18 +1,21 @@
-"""The commands. Each is a Hydra app with its own root config, so that overrides, ``--cfg job --resolve`` and ``-m`` work everywhere.
+"""The commands. Each is a Hydra app with its own root config: overrides, ``--cfg job --resolve`` and ``-m`` work."""
 
 ``python train.py …`` and ``python infer.py …`` are ``unison train …`` and ``unison infer …``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from unison.config.tree import conf_dir
 from unison.errors import UnisonError
 
 
@@ -27,8 +30,8 @@ class Command:
     free_text: tuple[str, ...] = ()
     """Keys whose values arrive as typed, quoted before Hydra's grammar sees them."""
     groups: bool = False
-    """Whether groups such as ``model=`` can be chosen. Where a checkpoint carries them they are not even in sight, which also leaves
-    ``text=`` to be the text that is spoken."""
+    """Whether groups such as ``model=`` can be chosen. Where a checkpoint carries them they are not even in sight, and
+    ``text=`` is the text that is spoken."""
 
 
 COMMANDS = {
@@ -86,19 +89,10 @@ COMMANDS = {
 }
 
 
-def conf_dir() -> Path:
-    """The folder of the YAML tree: inside an installed package, or at the top of the repository."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "conf", package.parents[1] / "conf"):
-        if (folder / "train.yaml").is_file():
-            return folder
-    raise UnisonError(f"the configuration tree is missing: neither {package / 'conf'} nor {package.parents[1] / 'conf'}")
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """The console script: ``unison <command> [overrides]``."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help", "help"):
         print(_overview())
         return
     if argv[0] == "--version":
@@ -107,66 +101,111 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(__version__)
         return
     if argv[0] not in COMMANDS:
-        _fail(UnisonError(f"unison {argv[0]}: no such command; one of {', '.join(COMMANDS)}"))
+        from unison.config.validate import nearest
+
+        hint = nearest(argv[0], COMMANDS)
+        _fail(UnisonError(f"unison {argv[0]}: no such command{hint}; one of {', '.join(COMMANDS)}"))
     run(argv[0], argv[1:])
 
 
 def run(name: str, argv: Sequence[str] | None = None) -> None:
     """Run one command with Hydra overrides; problems with what the user gave are printed and exit with 2."""
-    command = COMMANDS[name]
     argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        if any(arg in ("-h", "--help") for arg in argv):
-            print(_help(name, command))
-            return
-        from unison.config.overrides import forbid, quote_free_text
-
-        if not command.groups:
-            forbid(argv, _carried(command), "the checkpoint carries it, so that inference can't drift from training")
-        _hydra(name, command, quote_free_text(argv, command.free_text))
+        _run(name, COMMANDS[name], argv)
+        sys.stdout.flush()
     except UnisonError as error:
         _fail(error)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        sys.exit(130)
+        _interrupted()
+    except BrokenPipeError:
+        _pipe_closed()
+
+
+def _run(name: str, command: Command, argv: list[str]) -> None:
+    if any(arg in ("-h", "--help") for arg in argv):
+        print(_help(name, command))
+        return
+    from unison.config.overrides import forbid, overrides_first, quote_free_text, unknown_choices
+    from unison.config.tree import groups, groups_of
+
+    if command.groups:
+        # folders beside ours bring choices that are not in sight from here
+        if not any(arg.startswith(("--config-dir", "-cd")) for arg in argv):
+            unknown_choices(argv, groups_of(name))
+    elif "ckpt" in command.free_text:
+        own = (*command.free_text, "precision", "vocoder")
+        forbid(argv, groups(), "the checkpoint carries it, so that inference can't drift from training", own)
+    _hydra(name, command, overrides_first(quote_free_text(argv, command.free_text)))
 
 
 def _hydra(name: str, command: Command, argv: list[str]) -> None:
     import hydra
+    from hydra.errors import HydraException
     from omegaconf import DictConfig
+    from omegaconf.errors import OmegaConfBaseException
 
     from unison.config.resolvers import register
 
     register()
     module, _, attribute = command.function.partition(":")
+    of_the_task: list[BaseException] = []
 
     def task(cfg: DictConfig) -> Any:
         try:
             return getattr(importlib.import_module(module), attribute)(cfg)
         except (UnisonError, KeyboardInterrupt, BrokenPipeError) as error:
             return _task_failed(error)
+        except Exception as error:
+            of_the_task.append(error)
+            raise
 
     sys.argv = [name, *argv]
-    conf = str(conf_dir()) if command.groups else _root_alone(name)
-    hydra.main(version_base="1.3", config_path=conf, config_name=name)(task)()
+    # Hydra raises instead of printing: what is wrong with an override is said below, a fault of ours shows where it is
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        with _in_sight(name, command.groups) as conf:
+            hydra.main(version_base="1.3", config_path=conf, config_name=name)(task)()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if error in of_the_task:
+            raise
+        raise UnisonError(_override_problem(error, name, argv)) from error
 
 
-def _root_alone(name: str) -> str:
-    """Show Hydra the command's root file and none of the groups beside it; returns a folder without any."""
+def _override_problem(error: Exception, name: str, argv: list[str]) -> str:
+    """What Hydra says about an override, in one line, with the nearest name."""
+    from unison.config.tree import groups_of, names_of
+    from unison.config.validate import nearest
+
+    lines = [line for line in str(error).splitlines() if not line.startswith("See https://")]
+    if match := re.match(r"Could not override '(?P<key>.+)'", lines[0] if lines else ""):
+        choices = [arg for arg in argv if arg.partition("=")[0] in groups_of(name) and "," not in arg]
+        return f"{match['key']}: no such field{nearest(match['key'], names_of(name, choices))}"
+    override = getattr(error, "override", None)
+    if override and "=" not in override:
+        return f"{override}: expected key=value"
+    where = f"{override}: " if override else ""
+    return where + " ".join(line.strip() for line in lines if line.strip())
+
+
+@contextlib.contextmanager
+def _in_sight(name: str, groups: bool) -> Iterator[str]:
+    """The folder that Hydra composes from: the whole tree; for a command without groups nothing but its root file."""
+    if groups:
+        yield str(conf_dir())
+        return
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
     store = ConfigStore.instance()
     store.store(name, OmegaConf.load(conf_dir() / f"{name}.yaml"))
     store.store("none", OmegaConf.load(conf_dir() / "sweep" / "none.yaml"), group="sweep", package="hydra")
-    return str(conf_dir() / "sweep")
-
-
-def _carried(command: Command) -> list[str]:
-    """Groups of the tree that are no knobs of this command."""
-    groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
-    return sorted(groups - set(command.free_text) - {"precision", "vocoder", "sweep"})
+    try:
+        yield str(conf_dir() / "sweep")
+    finally:
+        for entry in (f"{name}.yaml", "sweep"):
+            store.repo.pop(entry)
 
 
 def _task_failed(error: BaseException) -> dict[str, str]:
@@ -175,16 +214,25 @@ def _task_failed(error: BaseException) -> dict[str, str]:
     from hydra.types import RunMode
 
     if isinstance(error, KeyboardInterrupt):
-        print("\ninterrupted", file=sys.stderr)
-        sys.exit(130)
+        _interrupted()
     if isinstance(error, BrokenPipeError):
-        sys.exit(141)
+        _pipe_closed()
     assert isinstance(error, UnisonError)
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         _print_problems(error)
         return {"status": "failed: " + "; ".join(error.problems)}
     _fail(error)
-    return {}
+
+
+def _interrupted() -> NoReturn:
+    print("\ninterrupted", file=sys.stderr)
+    sys.exit(130)
+
+
+def _pipe_closed() -> NoReturn:
+    """Whoever read the output has gone: leave as a program does that is ended by SIGPIPE."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+    sys.exit(141)
 
 
 def _print_problems(error: UnisonError) -> None:
@@ -192,7 +240,7 @@ def _print_problems(error: UnisonError) -> None:
         print(f"error: {problem}", file=sys.stderr)
 
 
-def _fail(error: UnisonError) -> None:
+def _fail(error: UnisonError) -> NoReturn:
     _print_problems(error)
     sys.exit(2)
 
@@ -200,24 +248,18 @@ def _fail(error: UnisonError) -> None:
 def _overview() -> str:
     width = max(map(len, COMMANDS))
     rows = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join(["usage: unison <command> [key=value …]", "", *rows, "", "unison <command> --help explains its knobs"])
+    usage, hint = "usage: unison <command> [key=value …]", "unison <command> --help explains its knobs"
+    return "\n".join([usage, "", *rows, "", hint])
 
 
 def _help(name: str, command: Command) -> str:
-    from omegaconf import OmegaConf
-
     from unison.config.help import field_help, render_help
+    from unison.config.tree import comments_of, groups_of, values_in, values_of
 
     module, _, attribute = command.schema.partition(":")
     schema = getattr(importlib.import_module(module), attribute)
-    root = OmegaConf.load(conf_dir() / f"{name}.yaml")
-    groups = {
-        folder.name: sorted(path.stem for path in folder.glob("*.yaml"))
-        for folder in sorted(conf_dir().iterdir())
-        if folder.is_dir() and any(folder.name in str(entry) for entry in root.get("defaults", []))
-    }
-    usage = f"{command.summary}: {command.example}"
-    return render_help(f"unison {name}", usage, groups, field_help(schema))
+    rows = field_help(schema, "", values_of(name), comments_of(name), values_in)
+    return render_help(f"unison {name}", f"{command.summary}: {command.example}", groups_of(name), rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`--help` from the config dataclasses: a field's help is the string literal below it."""
+"""`--help`: a field's help is the string literal below it in its dataclass, its value is the YAML's."""
 
 from __future__ import annotations
 
@@ -7,28 +7,54 @@ import dataclasses
 import inspect
 import textwrap
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from unison.config.validate import type_name
+from unison.config.validate import MISSING, type_name
 
 Row = tuple[str, str, str, str]
-"""Dotted name, type, default ('' when there is none), help."""
+"""Dotted name, type, value ('' when there is none), help."""
 
 _WIDTH = 100
 
 
-def field_help(schema: type, prefix: str = "") -> list[Row]:
-    """Every field of a config dataclass with its attribute docstring; nested dataclasses by dotted names."""
+def field_help(
+    schema: type,
+    prefix: str = "",
+    values: Mapping[str, Any] | None = None,
+    comments: Mapping[str, str] | None = None,
+    variant_values: Callable[[str, str], Mapping[str, Any]] = lambda field, variant: {},
+) -> list[Row]:
+    """Every field of a config dataclass with its attribute docstring; nested dataclasses by dotted names.
+
+    Args:
+        schema: the dataclass.
+        prefix: stands before every name.
+        values: by dotted name, what the YAML states; without it the dataclass's defaults are shown.
+        comments: by dotted name, help for what lies in a field that is a dict, which no dataclass explains.
+        variant_values: of a field with variants and a variant's name, what the YAML states for it (dotted names).
+    """
     hints, docs = typing.get_type_hints(schema), _docstrings(schema)
+    known, notes = values or {}, comments or {}
     rows: list[Row] = []
     for field in dataclasses.fields(schema):
         name, annotation = f"{prefix}{field.name}", hints[field.name]
         variants = field.metadata.get("variants")
         if variants is None and dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
-            rows += field_help(annotation, f"{name}.")
+            rows += field_help(annotation, f"{name}.", values, comments, variant_values)
             continue
         kind = "one of " + ", ".join(variants) if variants else type_name(annotation)
-        rows.append((name, kind, _default(field), docs.get(field.name, "")))
+        value = _shown(known[name]) if name in known else _default(field)
+        if variants and f"{name}.name" in known:
+            value = _shown(known[f"{name}.name"])
+        rows.append((name, kind, value, docs.get(field.name, "")))
+        for variant, fields in (variants or {}).items():
+            whose = f" ({name}: {variant})" if len(variants or {}) > 1 else ""
+            inside = field_help(fields, f"{name}.", variant_values(field.name, variant))
+            rows += [(key, kind + whose, value, doc) for key, kind, value, doc in inside if key != f"{name}.name"]
+        if typing.get_origin(annotation) is dict:
+            keys = [key for key in known if key.startswith(f"{name}.")]
+            rows += [(key, type(known[key]).__name__, _shown(known[key]), notes.get(key, "")) for key in keys]
     return rows
 
 
@@ -44,8 +70,8 @@ def render_help(title: str, usage: str, groups: Mapping[str, Sequence[str]], row
             lines.append(f"  {group:<{width}}  {text.lstrip()}")
     if rows:
         lines += ["", "fields (field=value)"]
-    for name, kind, default, doc in rows:
-        lines.append(f"  {name}: {kind}" + (f" = {default}" if default else ""))
+    for name, kind, value, doc in rows:
+        lines.append(f"  {name}: {kind}" + (f" = {value}" if value else ""))
         lines += textwrap.wrap(doc, _WIDTH, initial_indent="      ", subsequent_indent="      ")
     lines += [
         "",
@@ -56,18 +82,22 @@ def render_help(title: str, usage: str, groups: Mapping[str, Sequence[str]], row
 
 def _default(field: dataclasses.Field) -> str:
     if field.default is not dataclasses.MISSING:
-        value = field.default
-    elif field.default_factory is not dataclasses.MISSING:
-        value = field.default_factory()
-    else:
-        return ""
+        return _shown(field.default)
+    if field.default_factory is not dataclasses.MISSING:
+        return _shown(field.default_factory())
+    return ""
+
+
+def _shown(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if dataclasses.is_dataclass(value):
         return str(getattr(value, "name", type(value).__name__))
-    return str(value)
+    if value == MISSING:
+        return "(must be given)"
+    return str(value) if value != "" else "''"
 
 
 def _docstrings(schema: type) -> dict[str, str]:

@@ -14,7 +14,8 @@ class InferConfig:
     text: str | None
     """The text, as typed; without it and without text_file, standard input is read, one text a line."""
     text_file: str | None
-    """A file with one text a line, or JSON lines with any of text, speaker, prompt, speed, seed, out; - is standard input."""
+    """A file with one text a line, or JSON lines with any of text, speaker, prompt, speed, seed, out; - is standard
+    input."""
     speaker: str | None
     """Speaker's name; may be left out when the voice has one speaker."""
     prompt: str | None
@@ -24,13 +25,16 @@ class InferConfig:
     seed: int
     """Of everything that is random (the phases from which Griffin-Lim starts); the same seed gives the same samples."""
     out: str | None
-    """A .wav or .flac file; with several texts a folder. Null writes to outputs/speech. A .json with the same name lies beside each."""
+    """A .wav or .flac file; with several texts a folder. Null writes to outputs/speech. A .json with the same name lies
+    beside each."""
     play: bool
     """Play what was spoken, where the machine has a player."""
     vocoder: str | None
     """griffinlim judges the acoustic model alone; null takes the trained vocoder."""
     precision: str | None
     """32-true, 16-mixed, bf16-mixed, 16-true or bf16-true; null takes what training ran with."""
+    style_path: str | None
+    """Where the encoder of a bert style lies here; null looks where it lay in training. Another encoder is refused."""
     device: str
     """auto, cpu, cuda, cuda:1, mps."""
     threads: int

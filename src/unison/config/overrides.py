@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping, Sequence
 
+from unison.config.validate import nearest
 from unison.errors import UnisonError
 
 _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[^=+~\s][^=]*)=(?P<value>.*)", re.DOTALL)
@@ -40,17 +41,47 @@ def _quote(text: str) -> str:
     return "'" + re.sub(r"(\\+)\Z", r"\1\1", text) + "'"
 
 
-def forbid(argv: Iterable[str], groups: Iterable[str], reason: str) -> None:
+def overrides_first(argv: Iterable[str]) -> list[str]:
+    """`argv` with its overrides in front of its flags: between two flags the parser would not take them."""
+    arguments = list(argv)
+    overrides = [a for a in arguments if not a.startswith("-") and ("=" in a or a.startswith("~"))]
+    return overrides + [a for a in arguments if a not in overrides]
+
+
+def unknown_choices(argv: Iterable[str], groups: Mapping[str, Sequence[str]]) -> None:
+    """Refuse `group=choice` where the group has no such file; `null` leaves a group out.
+
+    Raises UnisonError with a line for each.
+    """
+    problems = []
+    for argument in argv:
+        match = _OVERRIDE.fullmatch(argument)
+        if not match or match["key"] not in groups:
+            continue
+        choices = groups[match["key"]]
+        for value in match["value"].strip("[] ").split(","):
+            if (given := value.strip(" '\"")) not in (*choices, "null", "none", "None", "???"):
+                problem = f"{match['key']}={given}: no such choice{nearest(given, choices)}"
+                problems.append(f"{problem}; one of {', '.join(choices)}")
+    if problems:
+        raise UnisonError(problems)
+
+
+def forbid(argv: Iterable[str], groups: Iterable[str], reason: str, own: Container[str] = ()) -> None:
     """Refuse overrides that set one of `groups` or anything in it: `model=…`, `+model.hidden=…`, `~audio`.
+
+    A key of `own` is the command's, although a group has its name: `text=…` passes, `text.frontend=…` does not.
 
     Raises UnisonError with a line for each such override, ending in `reason`.
     """
     names = "|".join(re.escape(group) for group in groups)
-    pattern = re.compile(rf"(?:\+{{1,2}}|~)?(?P<group>{names})(?:[./@][^=]*)?(?:=.*)?", re.DOTALL)
+    pattern = re.compile(rf"(?:\+{{1,2}}|~)?(?P<group>{names})(?P<inside>[./@][^=]*)?(?:=.*)?", re.DOTALL)
     problems = []
     for argument in argv:
         match = pattern.fullmatch(argument)
-        if match and (argument.startswith("~") or "=" in argument):
+        if not match or (match["group"] in own and not match["inside"]):
+            continue
+        if argument.startswith("~") or "=" in argument:
             problems.append(f"{argument}: {match['group']} can't be set here; {reason}")
     if problems:
         raise UnisonError(problems)

@@ -26,6 +26,7 @@ class PrepareConfig:
     audio: AudioGeometry
     text: TextConfig
     style: Any = field(metadata={"variants": STYLES})
+    """What a prompt becomes."""
     outputs: str = "outputs"
     """Folder under which everything made lands."""
     derived: dict[str, Any] = field(default_factory=dict)

@@ -17,6 +17,8 @@ NOT_PREPARED = "unknown until the corpus is prepared"
 
 def prepared_folder(outputs: str, data: DictConfig, audio: DictConfig) -> str:
     """``<outputs>/prepared/<corpus>-<8 hex digits>``: one folder for one set of recordings at one geometry."""
+    if OmegaConf.is_missing(data, "raw"):
+        return "unknown until data.raw is given"
     raw = str(Path(data.raw).resolve())
     identity = json.dumps([data.corpus, raw, data.trim_db, OmegaConf.to_container(audio)], sort_keys=True)
     return str(Path(outputs) / "prepared" / f"{data.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}")
@@ -30,13 +32,18 @@ def corpus_count(prepared: str, what: str) -> int | str:
     return len(json.loads(path.read_text(encoding="utf-8"))[what])
 
 
+def _numbers(*values: Any) -> bool:
+    """Whether there is something to compute with; what is no number is named where it was typed, not derived."""
+    return all(isinstance(value, int | float) for value in values)
+
+
 def register() -> None:
     """Make the resolvers known to OmegaConf (idempotent)."""
     resolvers: dict[str, Any] = {
         "prepared": prepared_folder,
         "count": corpus_count,
-        "divide": lambda a, b: round(a / b, 6),
-        "multiply": lambda a, b: a * b,
+        "divide": lambda a, b: round(a / b, 6) if _numbers(a, b) and b else None,
+        "multiply": lambda a, b: a * b if _numbers(a, b) else None,
     }
     for name, function in resolvers.items():
         OmegaConf.register_new_resolver(f"unison.{name}", function, replace=True)

@@ -39,6 +39,8 @@ class EvaluateConfig:
     """griffinlim judges the acoustic model alone; null takes the trained vocoder."""
     precision: str | None
     """Null takes what training ran with."""
+    style_path: str | None
+    """Where the encoder of a bert style lies here; null looks where it lay in training."""
     device: str
     """auto, cpu, cuda, mps."""
     threads: int

@@ -36,8 +36,11 @@ class TrainConfig:
     audio: AudioGeometry
     text: TextConfig
     style: Any = field(metadata={"variants": STYLES})
+    """What a prompt becomes."""
     model: Any = field(metadata={"variants": MODELS})
+    """The acoustic model."""
     vocoder: Any = field(metadata={"variants": VOCODERS})
+    """Mel to waveform."""
     discriminator: DiscriminatorConfig
     precision: PrecisionConfig
     optim: OptimConfig

@@ -1,6 +1,7 @@
 """Mel-cepstral distortion after dynamic time warping.
 
-Kubichek (1993), "Mel-cepstral distance measure for objective speech quality assessment"; here the cepstrum is that of our one mel.
+Kubichek (1993), "Mel-cepstral distance measure for objective speech quality assessment"; here the cepstrum is that of
+our one mel.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def mel_cepstrum(waveform: np.ndarray, geometry: AudioGeometry, coefficients: in
         coefficients: how many, from the 1st on.
 
     Returns:
-        float64 [F, coefficients], scaled like the cepstrum of a minimum-phase filter (twice the real cepstrum), for which the
-        distortion's usual factor 10 √2 / ln 10 gives decibels.
+        float64 [F, coefficients], scaled like the cepstrum of a minimum-phase filter (twice the real cepstrum), for
+        which the distortion's usual factor 10 √2 / ln 10 gives decibels.
     """
     mel = log_mel(torch.from_numpy(waveform).float(), geometry).double()
     basis = create_dct(coefficients + 1, geometry.n_mels, norm="ortho").double()
@@ -43,13 +44,14 @@ def mel_cepstral_distortion(spoken: np.ndarray, recorded: np.ndarray, geometry: 
         recorded: float [L2].
         geometry: the mel's; both are at its sample rate.
     """
-    a, b = (mel_cepstrum(trim(x, geometry.sample_rate, trim_db=40.0, margin_ms=0.0), geometry) for x in (spoken, recorded))
+    trimmed = (trim(x, geometry.sample_rate, trim_db=40.0, margin_ms=0.0) for x in (spoken, recorded))
+    a, b = (mel_cepstrum(x, geometry) for x in trimmed)
     distances = np.sqrt(np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0))
     return 10 * math.sqrt(2) / math.log(10) * warped_mean(distances)
 
 
 def warped_mean(distances: np.ndarray) -> float:
-    """Mean of ``distances`` [N, M] along the path from corner to corner with the least sum (steps right, down, diagonal)."""
+    """Mean of ``distances`` [N, M] along the path from corner to corner with the least sum (right, down, diagonal)."""
     n, m = distances.shape
     total = np.full((n + 1, m + 1), np.inf)
     total[0, 0] = 0.0

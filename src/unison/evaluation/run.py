@@ -29,28 +29,35 @@ from unison.vocoders.griffinlim import GriffinLim
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """Speak the held-out utterances of the run's own corpus; prints and returns the mean figures.
 
-    ``mcd`` is measured against the recordings; ``griffinlim_mcd``, of the recordings' own mels through Griffin-Lim, is what an
-    acoustic model without a fault would reach with that vocoder.
+    ``mcd`` is measured against the recordings; ``griffinlim_mcd``, of the recordings' own mels through Griffin-Lim, is
+    what an acoustic model without a fault would reach with that vocoder.
 
     Raises:
         UnisonError: the checkpoint or its prepared corpus is not to be had.
     """
     config = validate(cfg, EvaluateConfig)
-    if config.threads:
+    if config.threads > 0:
         torch.set_num_threads(config.threads)
-    synthesizer = load(config.ckpt, config.device, config.precision, config.vocoder)
+    if config.limit < 1:
+        raise UnisonError(f"limit={config.limit}: expected at least 1")
+    synthesizer = load(config.ckpt, config.device, config.precision, config.vocoder, config.style_path)
     corpus = corpus_of(synthesizer)
-    utterances = corpus.split("valid")[:: max(len(corpus.split("valid")) // config.limit, 1)][: config.limit]
+    held_out = corpus.split("valid")
+    if not held_out:
+        raise UnisonError(f"{corpus.folder} holds no utterance out: prepare the corpus with a larger data.valid")
+    utterances = held_out[:: max(len(held_out) // config.limit, 1)][: config.limit]
     folder = Path(config.out) if config.out else _beside(Path(config.ckpt)) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
-    requests = [Request(u.text, u.speaker, u.style.get("prompt"), symbols=tuple(u.symbols)) for u in utterances]
+    requests = [
+        Request(u.text, u.speaker, synthesizer.prompt_of(u.style), symbols=tuple(u.symbols)) for u in utterances
+    ]
     resynthesis = GriffinLim(GriffinLimConfig(), synthesizer.geometry)
-    rows = []
+    rows: list[dict[str, Any]] = []
     with tqdm(total=len(utterances), unit="utterance", file=sys.stderr) as bar:
         for index, audio in synthesizer.stream(requests):
             utterance = utterances[index]
             recording = corpus.features.waveform(utterance)
-            io.write(folder / f"{utterance.key}.wav", audio.samples, audio.sample_rate)
+            io.write(folder / f"{utterance.key.replace('/', '_')}.wav", audio.samples, audio.sample_rate)
             copy = _resynthesize(recording, synthesizer, resynthesis)
             rows.append(
                 {
@@ -65,6 +72,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
                 }
             )
             bar.update()
+    rows.sort(key=lambda row: row["key"])
     figures = ("mcd", "griffinlim_mcd", "real_time_factor")
     means = {name: float(np.mean([row[name] for row in rows])) for name in figures}
     means["seconds_ratio"] = sum(row["seconds"] for row in rows) / sum(row["recorded_seconds"] for row in rows)
@@ -73,7 +81,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     print(
         f"{len(rows)} held-out utterances: mel-cepstral distortion {means['mcd']:.2f} dB;"
         f" Griffin-Lim of the recordings' own mels {means['griffinlim_mcd']:.2f} dB;"
-        f" length {means['seconds_ratio']:.2f} of the recordings'; real-time factor {means['real_time_factor']:.3f}\n{folder}"
+        f" length {means['seconds_ratio']:.2f} of the recordings';"
+        f" real-time factor {means['real_time_factor']:.3f}\n{folder}"
     )
     return means
 

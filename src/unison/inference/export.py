@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from unison.config.tools import ExportConfig
 from unison.config.validate import validate
+from unison.contract.contract import Contract
+
+
+def portable(contract: Contract) -> Contract:
+    """The contract without the paths of the machine that it was trained on.
+
+    What lay in the folder of ``outputs`` keeps its path from there; of another absolute path the last part stays. The
+    original contract comes first among the parents.
+    """
+    tree = contract.tree()
+    above = str(Path(tree.get("outputs") or ".").parent)
+
+    def relative(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: relative(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [relative(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        for kind in (PurePosixPath, PureWindowsPath):
+            path = kind(value)
+            if path.is_absolute() or value.startswith("~"):
+                return path.relative_to(above).as_posix() if path.is_relative_to(above) else path.name
+        return value
+
+    parent = {"role": "exported from", "digest": contract.digest, "step": contract.step}
+    return contract.replace(
+        config=OmegaConf.to_yaml(OmegaConf.create(relative(OmegaConf.to_container(tree)))),
+        style=relative(contract.style),
+        parents=[parent, *relative(contract.parents)],
+    )
 
 
 def run(cfg: DictConfig) -> None:
@@ -16,6 +48,6 @@ def run(cfg: DictConfig) -> None:
     from unison.contract import read_weights, resolve_ckpt, write_exported
 
     contract, weights = read_weights(resolve_ckpt(config.ckpt))
-    folder = write_exported(Path(config.out), contract, weights)
+    folder = write_exported(Path(config.out), portable(contract), weights)
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}  {size / 1e6:.1f} MB")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from omegaconf import DictConfig
 from tqdm import tqdm
@@ -18,6 +21,9 @@ from unison.config.infer import InferConfig
 from unison.config.validate import validate
 from unison.errors import UnisonError
 from unison.inference.request import Request, parse_lines
+
+if TYPE_CHECKING:
+    from unison.inference.synthesizer import Audio, Synthesizer
 
 SUFFIXES = (".wav", ".flac")
 PLAYERS = (
@@ -30,13 +36,16 @@ PLAYERS = (
 
 
 def infer(cfg: DictConfig) -> None:
-    """Speak what the configuration asks for; each file is written as soon as its text is spoken.
+    """Speak what the configuration asks for; each file is written as soon as its text is spoken, and stays.
 
     Raises:
-        UnisonError: what was asked can't be spoken; nothing is written then.
+        UnisonError: what was asked can't be spoken or written; where that shows beforehand, nothing is spoken.
     """
     config = validate(cfg, InferConfig)
+    if config.threads < 0:
+        raise UnisonError(f"threads={config.threads}: expected 1 or more, or 0 for torch's choice")
     requests = read_requests(config)
+    targets = output_paths(requests, config.out)
     # loaded late: the checks above need no torch
     import torch
 
@@ -44,33 +53,45 @@ def infer(cfg: DictConfig) -> None:
 
     if config.threads:
         torch.set_num_threads(config.threads)
-    synthesizer = load(config.ckpt, config.device, config.precision, config.vocoder)
+    synthesizer = load(config.ckpt, config.device, config.precision, config.vocoder, config.style_path)
     sentences = synthesizer.plan(requests, config.max_chars)
-    targets = output_paths(requests, config.out)
+    make_folders(targets)
     with tqdm(total=len(sentences), unit="sentence", disable=len(sentences) < 2, file=sys.stderr) as bar:
         for index, audio in synthesizer.stream(
             requests, config.batch_size, config.pause, config.max_chars, on_progress=bar.update
         ):
-            path = targets[index]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            io.write(path, audio.samples, audio.sample_rate)
-            record = {
-                "audio": path.name,
-                "request": {k: v for k, v in asdict(requests[index]).items() if k not in ("out", "symbols")},
-                "checkpoint": {"contract": synthesizer.contract.digest, "weights": synthesizer.contract.weights_digest},
-                "precision": {"asked": synthesizer.policy.asked, "ran": synthesizer.policy.ran},
-                "device": str(synthesizer.device),
-                "vocoder": type(synthesizer.vocoder).__name__,
-                "sample_rate": audio.sample_rate,
-                "seconds": round(audio.seconds, 4),
-                "timings": {name: round(seconds, 4) for name, seconds in audio.timings.items()},
-                "real_time_factor": round(audio.real_time_factor, 4),
-            }
-            path.with_suffix(".json").write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-            tqdm.write(f"{path}  {audio.seconds:.2f} s of audio, real-time factor {audio.real_time_factor:.3f}")
+            write(targets[index], audio, requests[index], synthesizer)
+            rtf = audio.real_time_factor
+            tqdm.write(f"{targets[index]}  {audio.seconds:.2f} s of audio, real-time factor {rtf:.3f}")
     if config.play:
         for path in targets:
             play(path)
+
+
+def write(path: Path, audio: Audio, request: Request, synthesizer: Synthesizer) -> None:
+    """Write the samples, and beside them a JSON that says what they are.
+
+    Raises:
+        UnisonError: a file can't be written.
+    """
+    io.write(path, audio.samples, audio.sample_rate)
+    record = {
+        "audio": path.name,
+        "request": {name: value for name, value in asdict(request).items() if name not in ("out", "symbols")},
+        "checkpoint": {"contract": synthesizer.contract.digest, "weights": synthesizer.contract.weights_digest},
+        "precision": {"asked": synthesizer.policy.asked, "ran": synthesizer.policy.ran},
+        "device": str(synthesizer.device),
+        "vocoder": type(synthesizer.vocoder).__name__,
+        "sample_rate": audio.sample_rate,
+        "seconds": round(audio.seconds, 4),
+        "timings": {name: round(seconds, 4) for name, seconds in audio.timings.items()},
+        "real_time_factor": round(audio.real_time_factor, 4),
+    }
+    beside = path.with_suffix(".json")
+    try:
+        beside.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UnisonError(f"{beside}: can't be written ({error.strerror})") from error
 
 
 def read_requests(config: InferConfig, stdin: TextIO | None = None) -> list[Request]:
@@ -84,18 +105,18 @@ def read_requests(config: InferConfig, stdin: TextIO | None = None) -> list[Requ
     if config.text is not None and config.text_file is not None:
         raise UnisonError("text and text_file are both given: give one")
     if config.text is not None:
-        return [Request(config.text, config.speaker, config.prompt, config.speed, config.seed)]
-    if config.text_file is not None and config.text_file != "-":
-        try:
-            lines = Path(config.text_file).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UnisonError(f"text_file={config.text_file}: {error}; expected a readable UTF-8 file") from None
-        source = config.text_file
-    elif config.text_file == "-" or not stdin.isatty():
-        lines, source = stdin.read().splitlines(), "standard input"
-    else:
+        return [replace(defaults, text=config.text)]
+    if config.text_file is None and (stdin is None or stdin.isatty()):
         raise UnisonError("nothing to speak: give text=…, text_file=… or lines on standard input")
-    requests = parse_lines(lines, defaults, source)
+    from_stdin = config.text_file in (None, "-")
+    source = "standard input" if from_stdin else f"text_file={config.text_file}"
+    try:
+        # only line feeds end a line here: str.splitlines would also cut at the separators that a text may hold
+        content = stdin.read() if from_stdin else Path(str(config.text_file)).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UnisonError(f"{source}: {reason}; expected readable UTF-8 text") from None
+    requests = parse_lines(content.split("\n"), defaults, source)
     if not requests:
         raise UnisonError(f"{source} has no text: expected plain lines or JSON lines")
     return requests
@@ -108,34 +129,56 @@ def output_paths(requests: list[Request], out: str | None) -> list[Path]:
         UnisonError: a suffix that can't be written, one file for several texts, or two requests with the same file.
     """
     problems: list[str] = []
-    single = out is not None and Path(out).suffix.lower() in SUFFIXES
-    if out is not None and not single and Path(out).suffix:
-        problems.append(f"out={out}: expected a .wav or .flac file, or a folder")
+    single = out is not None and Path(out).suffix.lower() in SUFFIXES and not Path(out).is_dir()
+    if out is not None and not single and Path(out).suffix and not out.endswith("/") and not Path(out).is_dir():
+        problems.append(f"out={out}: expected a .wav or .flac file, or a folder (ending in /, if its name has a dot)")
     if single and len(requests) > 1:
         problems.append(f"out={out}: one file for {len(requests)} texts; give a folder")
     folder = Path(out) if out is not None and not single else Path("outputs/speech")
+    own = [None if r.out is None else Path(r.out) if out is None else folder / r.out for r in requests]
+    numbers = itertools.count(1 + max(_numbers(folder, own), default=0))
     paths: list[Path] = []
-    number = _last_number(folder)
-    for index, request in enumerate(requests, 1):
-        if request.out is not None:
-            path = Path(request.out) if out is None else folder / request.out
-            if path.suffix.lower() not in SUFFIXES:
-                problems.append(f"request {index}: out={request.out}: expected a .wav or .flac file")
-        elif single:
-            path = Path(str(out))
-        else:
-            path = folder / f"{number + index:04d}.wav"
-        if path in paths:
-            problems.append(f"request {index}: {path} is also written by request {paths.index(path) + 1}")
+    taken: dict[str, int] = {}
+    for index, (request, path) in enumerate(zip(requests, own, strict=True), 1):
+        if path is None:
+            path = Path(str(out)) if single else folder / f"{next(numbers):04d}.wav"
+        elif path.suffix.lower() not in SUFFIXES:
+            problems.append(f"request {index}: out={request.out}: expected a .wav or .flac file")
+        # a.wav and a.flac would share their a.json
+        name = os.path.abspath(path.with_suffix(""))
+        if not single and name in taken:
+            problems.append(f"request {index}: {path} (or its .json) is also written by request {taken[name]}")
+        taken.setdefault(name, index)
         paths.append(path)
     if problems:
         raise UnisonError(problems)
     return paths
 
 
-def _last_number(folder: Path) -> int:
-    numbers = [int(path.stem) for path in folder.glob("*.*") if path.stem.isdecimal() and path.suffix in SUFFIXES]
-    return max(numbers, default=0)
+def _numbers(folder: Path, own: Sequence[Path | None]) -> Iterator[int]:
+    """Numbers that files of the folder already have, or will have because a request says so."""
+    for path in (*folder.glob("*.*"), *own):
+        if path is not None and path.suffix.lower() in SUFFIXES and path.stem.isdecimal():
+            yield int(path.stem)
+
+
+def make_folders(targets: Sequence[Path]) -> None:
+    """Make the folders of files that will be written.
+
+    Raises:
+        UnisonError: a folder can't be made or written to, before anything is spoken.
+    """
+    problems = []
+    for folder in dict.fromkeys(path.parent for path in targets):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                problems.append(f"out: {folder} can't be written to; choose another folder")
+        except OSError as error:
+            problems.append(f"out: the folder {folder} can't be made ({error.strerror}); choose another")
+    problems += [f"out: {path} is a folder; expected a file's name" for path in targets if path.is_dir()]
+    if problems:
+        raise UnisonError(problems)
 
 
 def play(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The synthesizer: contract + weights → audio. Previews, ``infer.py``, evaluation and notebooks all call this one thing."""
+"""The synthesizer: contract + weights → audio. Previews, ``infer.py``, evaluation and notebooks call this one thing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from unison.inference.request import Request
 from unison.precision import PrecisionPolicy, resolve_precision
 from unison.style.bert import BertStyle
 from unison.style.config import BertStyleConfig
-from unison.style.labels import CLASSES
+from unison.style.labels import CLASSES, LabelStyle
 from unison.style.prompt import parse_labels
 from unison.text import frontend as make_frontend
 from unison.text import sentences
@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 MAX_CHARS = 5000
 SENTENCE_CHARS = 160
 PAUSE_SECONDS = 0.25
+MAX_PAUSE_SECONDS = 60.0
+SPEEDS = (0.25, 4.0)
+SEEDS = 2**63
+DEVICES = ("cpu", "cuda", "mps")
 
 
 @dataclass
@@ -86,6 +90,7 @@ class Synthesizer:
         policy: PrecisionPolicy,
         device: torch.device,
         vocoder: str | None = None,
+        style_path: str | None = None,
     ) -> None:
         config = voice_config(contract.tree())
         self.contract = contract
@@ -94,8 +99,8 @@ class Synthesizer:
         self.device = device
         self.voice = voice
         self.frontend = make_frontend(config.text.frontend)
-        self.style_encoder = _style_encoder(config.style, contract)
-        self.vocoder = _choose_vocoder(vocoder, contract, voice, self.geometry).to(device)
+        self.style_encoder = _style_encoder(config.style, contract, style_path)
+        self.vocoder = _choose_vocoder(vocoder, contract, voice, config.vocoder, self.geometry).to(device)
         self._speaker_ids = {name: i for i, name in enumerate(contract.speakers)}
 
     @property
@@ -127,9 +132,11 @@ class Synthesizer:
         audio = self.synthesize([Request(text, speaker, prompt, speed, seed)])[0]
         return audio.samples, audio.sample_rate
 
-    def synthesize(self, requests: Sequence[Request], batch_size: int = 16) -> list[Audio]:
+    def synthesize(
+        self, requests: Sequence[Request], batch_size: int = 16, pause: float = PAUSE_SECONDS
+    ) -> list[Audio]:
         """Speak many texts, batched; the audios come in the order of the requests."""
-        done = dict(self.stream(requests, batch_size))
+        done = dict(self.stream(requests, batch_size, pause))
         return [done[i] for i in range(len(requests))]
 
     def stream(
@@ -142,21 +149,29 @@ class Synthesizer:
     ) -> Iterator[tuple[int, Audio]]:
         """Yield ``(index of the request, audio)`` as soon as a request is done.
 
-        Sentences of all requests are sorted by length and spoken in batches of at most ``batch_size``; ``on_progress`` is told
-        how many sentences each batch held.
+        Sentences of all requests are sorted by length and spoken in batches of at most ``batch_size``; ``on_progress``
+        is told how many sentences each batch held.
+
+        Raises:
+            UnisonError: before anything is spoken, all problems of all requests at once.
         """
+        if batch_size < 1:
+            raise UnisonError(f"batch_size={batch_size}: expected at least 1")
+        if not 0 <= pause <= MAX_PAUSE_SECONDS:
+            raise UnisonError(f"pause={pause:g}: expected 0 … {MAX_PAUSE_SECONDS:g} seconds")
         pieces = self.plan(requests, max_chars)
-        left = [0] * len(requests)
+        of_request: dict[int, list[_Sentence]] = {}
         for piece in pieces:
-            left[piece.request] += 1
+            of_request.setdefault(piece.request, []).append(piece)
+        left = {index: len(own) for index, own in of_request.items()}
         for batch in self._batches(pieces, batch_size):
             self._speak_batch(batch)
             if on_progress is not None:
                 on_progress(len(batch))
-            for index in {piece.request for piece in batch}:
-                left[index] -= sum(piece.request == index for piece in batch)
-                if not left[index]:
-                    yield index, self._join([p for p in pieces if p.request == index], pause)
+            for piece in batch:
+                left[piece.request] -= 1
+                if not left[piece.request]:
+                    yield piece.request, self._join(of_request.pop(piece.request), pause)
 
     def plan(self, requests: Sequence[Request], max_chars: int = MAX_CHARS) -> list[_Sentence]:
         """Check every request and cut it into sentences.
@@ -183,18 +198,22 @@ class Synthesizer:
             speaker = self.speaker_id(request.speaker)
         except UnisonError as error:
             problems += error.problems
-        if not 0.25 <= request.speed <= 4.0:
-            problems.append(f"speed={request.speed:g}: expected 0.25 … 4")
+        if not SPEEDS[0] <= request.speed <= SPEEDS[1]:
+            problems.append(f"speed={request.speed:g}: expected {SPEEDS[0]:g} … {SPEEDS[1]:g}")
+        if not 0 <= request.seed < SEEDS:
+            problems.append(f"seed={request.seed}: expected a number from 0 to {SEEDS - 1}")
         labels = [0] * len(CLASSES)
         if self.style_encoder is None:
             try:
-                labels = self.voice.style.ids(parse_labels(request.prompt, self.contract.labels))
+                known = self.contract.labels if isinstance(self.voice.style, LabelStyle) else {}
+                labels = self.voice.style.ids(parse_labels(request.prompt, known))
             except UnisonError as error:
                 problems += error.problems
         if not request.text.strip():
             problems.append("the text is empty: give text=…, text_file=… or lines on standard input")
         elif len(request.text) > max_chars:
-            problems.append(f"the text has {len(request.text)} characters, the limit is {max_chars}: raise max_chars or cut it")
+            length = len(request.text)
+            problems.append(f"the text has {length} characters, the limit is {max_chars}: raise max_chars or cut it")
         if problems:
             raise UnisonError(problems)
         pieces = []
@@ -228,6 +247,14 @@ class Synthesizer:
             hint = f"nearest: {', '.join(near)}" if near else f"known: {_some(self.contract.speakers)}"
             raise UnisonError(f"speaker={name}: this voice has no such speaker; {hint}")
         return self._speaker_ids[name]
+
+    def prompt_of(self, style: dict[str, str]) -> str | None:
+        """The prompt that asks this voice for an utterance's style (labels by class, and ``prompt``); None without."""
+        if self.style_encoder is not None:
+            return style.get("prompt")
+        if not isinstance(self.voice.style, LabelStyle):
+            return None
+        return ", ".join(f"{name}={style[name]}" for name in CLASSES if style.get(name)) or None
 
     def _batches(self, pieces: list[_Sentence], batch_size: int) -> Iterator[list[_Sentence]]:
         # requests in order of their first sentence would finish early, but padding costs more than order gains
@@ -298,6 +325,7 @@ def load(
     device: str = "auto",
     precision: str | None = None,
     vocoder: str | None = None,
+    style_path: str | None = None,
 ) -> Synthesizer:
     """The synthesizer of a checkpoint file, a run folder or an exported folder.
 
@@ -306,9 +334,10 @@ def load(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         precision: null takes what training ran with.
         vocoder: ``griffinlim`` instead of the trained vocoder.
+        style_path: where the encoder of a bert style lies on this machine; null looks where it lay in training.
 
     Raises:
-        UnisonError: the checkpoint is missing, damaged or not one of ours; the device or the precision is not to be had.
+        UnisonError: the checkpoint is missing, damaged or not one of ours; device or precision are not to be had.
     """
     target = choose_device(device)
     found = resolve_ckpt(ckpt)
@@ -320,7 +349,7 @@ def load(
     voice.load_state_dict(weights)
     fold_weight_norm(voice)
     policy.cast(voice)
-    return Synthesizer(contract, voice.to(target).eval(), policy, target, vocoder)
+    return Synthesizer(contract, voice.to(target).eval(), policy, target, vocoder, style_path)
 
 
 def choose_device(name: str) -> torch.device:
@@ -335,33 +364,49 @@ def choose_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in DEVICES:
+            raise RuntimeError("unknown")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UnisonError(f"device={name}: not to be had on this machine ({str(error).splitlines()[0]}); try device=cpu") from None
+        reason = str(error).partition("\n")[0]
+        known = f"unknown; one of auto, {', '.join(DEVICES)}, or with a number, as cuda:1"
+        problem = known if name.partition(":")[0] not in DEVICES else f"not to be had on this machine ({reason})"
+        raise UnisonError(f"device={name}: {problem}; try device=cpu") from None
     return device
 
 
-def _choose_vocoder(name: str | None, contract: Contract, voice: Voice, geometry: AudioGeometry) -> torch.nn.Module:
+def _choose_vocoder(
+    name: str | None, contract: Contract, voice: Voice, config: Any, geometry: AudioGeometry
+) -> torch.nn.Module:
     if name not in (None, "griffinlim"):
         raise UnisonError(
             f"vocoder={name}: the trained vocoder comes with the checkpoint; only griffinlim can stand in for it"
         )
-    trained = contract.trained.get("vocoder", 0) + contract.trained.get("joint", 0)
-    if name is None and (trained or isinstance(voice.model.vocoder, GriffinLim)):
+    if isinstance(config, GriffinLimConfig):
+        return GriffinLim(config, geometry)  # a fresh one: precision has cast the voice's own window and basis
+    if name is None and contract.trained.get("vocoder", 0) + contract.trained.get("joint", 0):
         return voice.model.vocoder
     return GriffinLim(GriffinLimConfig(), geometry)
 
 
-def _style_encoder(config: Any, contract: Contract) -> BertStyle | None:
+def _style_encoder(config: Any, contract: Contract, path: str | None) -> BertStyle | None:
     """The frozen encoder of prompts, which must be the one that the voice was trained with."""
     if not isinstance(config, BertStyleConfig):
+        if path is not None:
+            raise UnisonError(f"style_path={path}: this voice was trained without an encoder of prompts; leave it out")
         return None
-    encoder = BertStyle(config)
-    differing = [key for key, value in encoder.identity.items() if key != "path" and contract.style.get(key) != value]
+    config = replace(config, path=path or config.path)
+    try:
+        encoder = BertStyle(config)
+        identity = encoder.identity
+    except UnisonError as error:
+        hint = "give style_path=<folder> with the encoder that this voice was trained with"
+        raise UnisonError([*error.problems, hint]) from error
+    differing = [key for key, value in identity.items() if key != "path" and contract.style.get(key) != value]
     if differing:
         raise UnisonError(
-            f"style.path={config.path} holds another encoder than the one this voice was trained with"
-            f" ({', '.join(differing)} differ): put the original there"
+            f"{config.path} holds another encoder than the one this voice was trained with"
+            f" ({', '.join(differing)} differ): give style_path=<folder> with the original"
         )
     return encoder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from unison.style.config import BertStyleConfig
 from unison.style.labels import CLASSES
 
 _POOLINGS = ("pooler", "cls", "mean")
+_REMEMBERED = 4096
+"""Vectors kept in memory: prompts repeat."""
 
 
 class BertStyle:
-    """Encodes texts into float32 vectors [dim], each text once: vectors are cached by content.
+    """Encodes texts into float32 vectors [dim]; those of the texts asked for last are remembered.
 
     It is no `nn.Module`: nothing of it is trained or stored; the contract holds its `identity`.
     The encoder itself is loaded when it is first needed.
@@ -27,13 +30,11 @@ class BertStyle:
 
     def __init__(self, config: BertStyleConfig) -> None:
         if config.pooling not in _POOLINGS:
-            raise UnisonError(
-                f"style.pooling: expected one of {', '.join(_POOLINGS)}, found {config.pooling!r}"
-            )
+            raise UnisonError(f"style.pooling: expected one of {', '.join(_POOLINGS)}, found {config.pooling!r}")
         if not config.path:
             raise UnisonError("style.path: missing; expected a local folder or a hub id of an encoder")
         self.config = config
-        self._known: dict[str, Tensor] = {}
+        self._known: OrderedDict[str, Tensor] = OrderedDict()
 
     @property
     def style_dim(self) -> int:
@@ -52,7 +53,7 @@ class BertStyle:
 
     @functools.cached_property
     def identity(self) -> dict[str, Any]:
-        """What the contract says about it: digests of the encoder's settings and weights, pooling and width.
+        """What the contract says about it: digests of settings, weights and vocabulary, pooling and width.
 
         `path` says where it was found and is not part of what it is.
         """
@@ -63,6 +64,7 @@ class BertStyle:
             "path": self.config.path,
             "config_sha256": json_digest({k: v for k, v in settings.items() if k not in volatile}),
             "weights_digest": weights_digest(self._encoder.state_dict()),
+            "tokenizer_sha256": json_digest(self._tokenizer.get_vocab()),
             "pooling": self.config.pooling,
             "max_tokens": self._limit,
             "dim": self.dim,
@@ -71,8 +73,7 @@ class BertStyle:
     @property
     def digest(self) -> str:
         """What the encoder is, wherever it was found."""
-        what = {name: value for name, value in self.identity.items() if name != "path"}
-        return json_digest(what | {"tokenizer": self._tokenizer.get_vocab()})
+        return json_digest({name: value for name, value in self.identity.items() if name != "path"})
 
     def ids(self, style: dict[str, str]) -> list[int]:
         """No labels here; all unspecified."""
@@ -80,17 +81,23 @@ class BertStyle:
 
     def encode(self, texts: list[str]) -> Tensor:
         """Vectors of texts, float32 [N, dim] on the CPU; texts beyond the encoder's limit are cut."""
-        missing = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if not texts:
+            return torch.zeros(0, self.dim)
+        vectors = {text: self._known[text] for text in texts if text in self._known}
+        missing = [text for text in dict.fromkeys(texts) if text not in vectors]
         for start in range(0, len(missing), self.config.batch_size):
             batch = missing[start : start + self.config.batch_size]
-            self._known.update(zip(batch, self._encode(batch), strict=True))
-        return torch.stack([self._known[text] for text in texts]) if texts else torch.zeros(0, self.dim)
+            vectors.update(zip(batch, self._encode(batch), strict=True))
+        for text, vector in vectors.items():
+            self._known[text] = vector
+            self._known.move_to_end(text)
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return torch.stack([vectors[text] for text in texts])
 
     @torch.inference_mode()
     def _encode(self, texts: list[str]) -> Tensor:
-        tokens = self._tokenizer(
-            texts, padding=True, truncation=True, max_length=self._limit, return_tensors="pt"
-        )
+        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=self._limit, return_tensors="pt")
         out = self._encoder(**tokens)
         if self.config.pooling == "pooler":
             return out.pooler_output.float()
@@ -127,13 +134,10 @@ class BertStyle:
         if absent:
             raise UnisonError(
                 f"style.path={self.config.path}: weights missing ({', '.join(absent[:4])}) would be random; "
-                "take another encoder"
-                + (", or style.pooling=mean" if absent[0].startswith("pooler.") else "")
+                "take another encoder" + (", or style.pooling=mean" if absent[0].startswith("pooler.") else "")
             )
         if self.config.pooling == "pooler" and getattr(encoder, "pooler", None) is None:
-            raise UnisonError(
-                f"style.path={self.config.path}: this encoder has no pooler; set style.pooling=mean"
-            )
+            raise UnisonError(f"style.path={self.config.path}: this encoder has no pooler; set style.pooling=mean")
         return encoder.eval().requires_grad_(False)
 
 
@@ -145,9 +149,7 @@ def _from_pretrained(auto: str, path: str, **options: Any) -> Any:
     transformers.utils.logging.disable_progress_bar()
     local = Path(path).expanduser()
     if local.is_dir() and not (local / "config.json").is_file():
-        raise UnisonError(
-            f"style.path={path}: no config.json in this folder; expected a Hugging Face encoder's"
-        )
+        raise UnisonError(f"style.path={path}: no config.json in this folder; expected a Hugging Face encoder's")
     try:
         where = str(local) if local.is_dir() else path
         return getattr(transformers, auto).from_pretrained(where, trust_remote_code=False, **options)

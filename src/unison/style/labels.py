@@ -29,11 +29,7 @@ class LabelStyle(nn.Module):
         self.dropout = config.dropout
         widths = {name: getattr(config, name) for name in CLASSES if self.labels[name]}
         self.tables = nn.ModuleDict(
-            {
-                name: nn.Embedding(1 + len(self.labels[name]), width)
-                for name, width in widths.items()
-                if width > 0
-            }
+            {name: nn.Embedding(1 + len(self.labels[name]), width) for name, width in widths.items() if width > 0}
         )
 
     @property
@@ -79,9 +75,7 @@ class LabelStyle(nn.Module):
         if self.training and self.dropout > 0:
             labels = labels.masked_fill(torch.rand(labels.shape, device=labels.device) < self.dropout, 0)
         vectors = [table(labels[:, CLASSES.index(name)]) for name, table in self._named_tables()]
-        return (
-            torch.cat(vectors, dim=-1) if vectors else torch.zeros(labels.shape[0], 0, device=labels.device)
-        )
+        return torch.cat(vectors, dim=-1) if vectors else torch.zeros(labels.shape[0], 0, device=labels.device)
 
     def _named_tables(self) -> list[tuple[str, nn.Embedding]]:
         return [(name, table) for name, table in self.tables.items() if isinstance(table, nn.Embedding)]

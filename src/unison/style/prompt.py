@@ -33,7 +33,8 @@ def parse_labels(prompt: str | None, labels: dict[str, list[str]]) -> dict[str, 
         if len(classes) == 1:
             found[classes[0]] = name
         elif classes:
-            problems.append(f"prompt={prompt}: {name} may be {' or '.join(f'{kind}={name}' for kind in classes)}; say which")
+            meant = " or ".join(f"{kind}={name}" for kind in classes)
+            problems.append(f"prompt={prompt}: {name} may be {meant}; say which")
         else:
             every = [value for values in labels.values() for value in values]
             near = difflib.get_close_matches(name, every, n=3, cutoff=0.5)
