@@ -25,12 +25,14 @@ def _audio(config: TrainConfig) -> list[str]:
         problems.append(f"audio.win_length={audio.win_length} is more than audio.n_fft={audio.n_fft}")
     if audio.n_fft < audio.hop_length or (audio.n_fft - audio.hop_length) % 2:
         problems.append(
-            f"audio.n_fft={audio.n_fft} and audio.hop_length={audio.hop_length}: their difference must be even and not negative"
+            f"audio.n_fft={audio.n_fft} and audio.hop_length={audio.hop_length}: their difference must be even and"
+            " not negative"
         )
-    if isinstance(config.vocoder, HifiGanConfig) and math.prod(config.vocoder.upsample_rates) != audio.hop_length:
+    rates = config.vocoder.upsample_rates if isinstance(config.vocoder, HifiGanConfig) else [audio.hop_length]
+    if math.prod(rates) != audio.hop_length:
         problems.append(
-            f"vocoder.upsample_rates={config.vocoder.upsample_rates} multiply to {math.prod(config.vocoder.upsample_rates)},"
-            f" audio.hop_length is {audio.hop_length}: they must be equal (for this hop e.g. {_rates(audio.hop_length)})"
+            f"vocoder.upsample_rates={rates} multiply to {math.prod(rates)}, audio.hop_length is {audio.hop_length}:"
+            f" they must be equal (for this hop e.g. {_rates(audio.hop_length)})"
         )
     return problems
 
@@ -64,8 +66,17 @@ def _training(config: TrainConfig) -> list[str]:
         problems.append("trainer.stages: every stage has 0 steps; choose trainer=joint, acoustic, vocoder or staged")
     if isinstance(config.vocoder, GriffinLimConfig) and stages.joint.steps:
         problems.append(
-            "vocoder=griffinlim can't be trained jointly: choose trainer=acoustic, or a vocoder that learns (hifigan, istft)"
+            "vocoder=griffinlim can't be trained jointly: choose trainer=acoustic, or a vocoder that learns"
+            " (hifigan, istft)"
         )
+    problems += [
+        f"trainer.{what}={getattr(config.trainer, what)}: expected at least 1"
+        for what in ("log_every", "validate_every")
+        if getattr(config.trainer, what) < 1
+    ]
+    losses = config.losses
+    if (stages.vocoder.steps or stages.joint.steps) and not (losses.mel or losses.stft):
+        problems.append("losses.mel and losses.stft are 0: one of them must teach the vocoder")
     for name in STAGES:
         stage = getattr(stages, name)
         problems += [

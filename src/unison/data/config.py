@@ -17,3 +17,5 @@ class LoaderConfig:
     """Page-locked batches: faster copies to a GPU, of no use on a CPU."""
     valid_clips: int = 64
     """Held-out clips that a validation reads, at most; the same ones each time."""
+    overfit: int = 0
+    """Learn only the first so many clips, and validate on them; 0 learns all. For debugging."""

@@ -16,6 +16,7 @@ from unison.data.config import LoaderConfig
 from unison.data.dataset import Numbering, UtteranceDataset
 from unison.data.manifest import Corpus
 from unison.data.sampler import BucketSampler, buckets_of
+from unison.errors import UnisonError
 
 
 class CorpusDataModule(LightningDataModule):
@@ -58,18 +59,21 @@ class CorpusDataModule(LightningDataModule):
         self.loader = loader or LoaderConfig()
         self.seed = seed
         self.start_batch = start_batch
-        self.train_set = UtteranceDataset(self.corpus, self.corpus.split("train"), numbering, style)
+        learnt = self.corpus.split("train")
+        if not learnt:
+            raise UnisonError(f"{folder}: all clips are held out, none is left to learn from; lower data.valid")
         # the same clips whatever the order of the corpus, spread over its speakers and texts
         held_out = sorted(self.corpus.split("valid"), key=lambda u: hashlib.sha256(u.key.encode()).digest())
+        if self.loader.overfit:
+            learnt = held_out = learnt[: self.loader.overfit]
+        self.train_set = UtteranceDataset(self.corpus, learnt, numbering, style)
         self.valid_set = UtteranceDataset(self.corpus, held_out[: self.loader.valid_clips], numbering, style)
 
     def train_sampler(self) -> BucketSampler:
         """The stream of training batches, as the loader will read it."""
         rank, world = self._ranks()
         lengths = [u.frames for u in self.train_set.utterances]
-        return BucketSampler(
-            lengths, self.batch_frames, self.batch_size, self.seed, self.start_batch, rank, world
-        )
+        return BucketSampler(lengths, self.batch_frames, self.batch_size, self.seed, self.start_batch, rank, world)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self._loader(self.train_set, self.train_sampler(), self.loader.num_workers)

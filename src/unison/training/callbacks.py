@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 from tqdm import tqdm
 
+from unison.contract.atomic import replacing
 from unison.errors import UnisonError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
+METRICS = "metrics.csv"
 
 
 class ProgressBar(pl.Callback):
@@ -55,49 +57,51 @@ class ProgressBar(pl.Callback):
 
 
 class Checkpoints(pl.Callback):
-    """Saves every ``every_steps`` steps, at a stage's end and when the run is told to stop; keeps the newest ``keep``.
+    """Saves every ``every_steps`` steps (0: never), at a stage's end and when the run stops; keeps the newest ``keep``.
 
-    SIGINT and SIGTERM set a flag; the run saves at the end of the batch and stops (saving inside a handler can hang). A second
-    SIGINT interrupts at once.
+    SIGINT and SIGTERM set a flag; the run saves at the end of the batch and stops (saving inside a handler can hang).
+    A second SIGINT interrupts at once.
     """
 
     def __init__(self, every_steps: int = 1000, keep: int = 2) -> None:
         self.every_steps = every_steps
-        self.keep = keep
-        self.interrupted: str | None = None
+        self.keep = max(keep, 1)
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, task: Task) -> None:  # type: ignore[override]
+        def stop(number: int, frame: FrameType | None) -> None:
+            name = signal.Signals(number).name
+            if task.stopped_by == name == "SIGINT":
+                raise KeyboardInterrupt
+            task.stopped_by = name
+
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
-                self._previous[number] = signal.signal(number, self._on_signal)
+                self._previous[number] = signal.signal(number, stop)
             except ValueError:  # handlers can only be set in the main thread
                 break
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.interrupted = signal.Signals(number).name
 
     def on_train_batch_end(self, trainer: pl.Trainer, task: Task, *_: Any) -> None:  # type: ignore[override]
         if not task.at_step_end:
             return
-        stopping = self.interrupted is not None or task.stage_done or trainer.should_stop
-        if stopping or task.stage_step % self.every_steps == 0:
+        # one process that stops alone would leave the others waiting for its gradients
+        if trainer.strategy.reduce_boolean_decision(task.stopped_by is not None, all=False):
+            task.stopped_by = task.stopped_by or "another process"
+        if task.stopped_by or task.stage_done or (self.every_steps and task.stage_step % self.every_steps == 0):
             self.save(trainer, task)
-        if self.interrupted is not None:
-            log.warning("%s: saved step %d, stopping; go on with resume=%s", self.interrupted, task.step, task.folder)
-        if stopping:
-            trainer.should_stop = True
+        if task.stopped_by:
+            log.warning("%s: saved step %d, stopping; go on with resume=%s", task.stopped_by, task.step, task.folder)
 
     def save(self, trainer: pl.Trainer, task: Task) -> Path:
-        """Write ``step….ckpt`` and delete what is older than the newest ``keep``."""
+        """Write ``step….ckpt``; of those before it the newest stay, of those after it, damaged ones, none."""
         folder = task.folder / CHECKPOINTS
         path = folder / f"step{task.step:07d}.ckpt"
         trainer.save_checkpoint(path)
         if trainer.is_global_zero:
-            for old in sorted(folder.glob("step*.ckpt"))[: -self.keep]:
-                old.unlink()
+            files = sorted(folder.glob("step*.ckpt"))
+            kept = [file for file in files if file <= path][-self.keep :]
+            for file in set(files) - set(kept):
+                file.unlink()
         return path
 
     def teardown(self, trainer: pl.Trainer, task: Task, stage: str) -> None:  # type: ignore[override]
@@ -120,10 +124,8 @@ class TimeLimit(pl.Callback):
         now = time.monotonic()
         task.minutes += (now - self._since) / 60
         self._since = now
-        if self.minutes and task.minutes >= self.minutes and task.at_step_end and not task.stage_done:
-            log.warning("max_minutes=%g reached at step %d: saving and stopping", self.minutes, task.step)
-            trainer.should_stop = True
-            task.out_of_time = True
+        if self.minutes and task.minutes >= self.minutes and task.stopped_by is None:
+            task.stopped_by = f"max_minutes={self.minutes:g}"
 
 
 class MetricsFile(pl.Callback):
@@ -131,7 +133,7 @@ class MetricsFile(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, task: Task) -> None:  # type: ignore[override]
         if trainer.is_global_zero:
-            append_metrics(task.folder / "metrics.csv", task.step, task.validation_metrics)
+            append_metrics(task.folder / METRICS, task.step, task.validation_metrics)
 
 
 def append_metrics(path: Path, step: int, metrics: dict[str, float]) -> None:
@@ -142,6 +144,16 @@ def append_metrics(path: Path, step: int, metrics: dict[str, float]) -> None:
         if new:
             writer.writerow(["step", "metric", "value"])
         writer.writerows([step, name, f"{value:.6g}"] for name, value in sorted(metrics.items()))
+
+
+def forget_metrics(path: Path, step: int) -> None:
+    """Drop the rows after ``step``, and a last line that was cut off: a resumed run writes them again."""
+    if not path.exists():
+        return
+    header, *rows = path.read_bytes().splitlines(keepends=True) or [b""]
+    kept = [row for row in rows if row.endswith(b"\n") and int(row.partition(b",")[0]) <= step]
+    with replacing(path) as file:
+        file.writelines([header, *kept])
 
 
 class SameConfigEverywhere(pl.Callback):

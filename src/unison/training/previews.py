@@ -1,8 +1,7 @@
-"""Held-out utterances spoken while training: audio beside the recording, mels, alignments, F0 curves; as files and in TensorBoard."""
+"""Held-out utterances spoken while training, as files and in TensorBoard: audio, mels, alignments, F0 curves."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -19,21 +18,22 @@ if TYPE_CHECKING:
 
 
 class Previews(pl.Callback):
-    """Every ``every_steps`` steps and at a stage's end, speaks ``count`` held-out utterances into ``previews/step…``."""
+    """Every ``every_steps`` steps (0: never) and at a stage's end, speaks ``count`` clips into ``previews/step…``."""
 
     def __init__(self, every_steps: int = 1000, count: int = 3) -> None:
         self.every_steps = every_steps
         self.count = count
 
     def on_train_batch_end(self, trainer: pl.Trainer, task: Task, *_: Any) -> None:  # type: ignore[override]
-        if not task.at_step_end or not (task.stage_done or task.stage_step % self.every_steps == 0):
+        due = task.stage_done or (self.every_steps and task.stage_step % self.every_steps == 0)
+        if not task.at_step_end or not due:
             return
         if trainer.is_global_zero and self.count and (task.trained["acoustic"] or task.trained["joint"]):
             self.write(trainer, task)
 
     @torch.no_grad()
-    def write(self, trainer: pl.Trainer, task: Task) -> Path:
-        """Write this step's previews; returns their folder."""
+    def write(self, trainer: pl.Trainer, task: Task) -> None:
+        """Write this step's previews."""
         from unison.data.batch import collate
         from unison.inference.request import Request
         from unison.inference.synthesizer import Synthesizer
@@ -41,17 +41,18 @@ class Previews(pl.Callback):
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         dataset = datamodule.valid_set
         utterances = list(dataset.utterances[: self.count])
+        if not utterances:
+            return
         batch = collate([dataset[i] for i in range(len(utterances))]).to(task.device)
         contract = task.contract.replace(trained=dict(task.trained))
-        synthesizer = Synthesizer(contract, task.speaking_voice, task.policy, task.device)
+        voice = task.speaking_voice
+        training = voice.training
+        synthesizer = Synthesizer(contract, voice.eval(), task.policy, task.device)
         audios = synthesizer.synthesize(
-            [
-                Request(u.text, u.speaker, u.style.get("prompt"), symbols=tuple(u.symbols))
-                for u in utterances
-            ]
+            [Request(u.text, u.speaker, u.style.get("prompt"), symbols=tuple(u.symbols)) for u in utterances]
         )
         with task.policy.autocast():
-            out = run_acoustic(task.speaking_voice, batch)
+            out = run_acoustic(voice, batch)
         attention = out.log_p_attn.float().exp().cpu().numpy()
         folder = task.folder / "previews" / f"step{task.step:07d}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,13 +65,13 @@ class Previews(pl.Callback):
             io.write(folder / f"{utterance.key}.spoken.wav", audio.samples, audio.sample_rate)
             figure.savefig(folder / f"{utterance.key}.png", dpi=80)
             for logger in task.loggers:
-                board = logger.experiment
+                board: Any = getattr(logger, "experiment", None)
                 if hasattr(board, "add_figure"):
                     board.add_figure(f"preview/{utterance.key}", figure, task.step)
                     board.add_audio(f"spoken/{utterance.key}", audio.samples[None], task.step, audio.sample_rate)
                     board.add_audio(f"recording/{utterance.key}", recording[None], task.step, audio.sample_rate)
             figure.clear()
-        return folder
+        voice.train(training)
 
 
 def draw(

@@ -19,7 +19,10 @@ def random_starts(lengths: Tensor, segment: int) -> Tensor:
 
 
 def take(x: Tensor, starts: Tensor, size: int, lengths: Tensor, fill: Tensor | float) -> Tensor:
-    """Segments [B, C, size] of ``x`` [B, C, L] from ``starts`` [B]; ``fill`` ([C, 1] or a number) beyond each item's ``lengths`` [B]."""
+    """Segments [B, C, size] of ``x`` [B, C, L] from ``starts`` [B].
+
+    Beyond each item's ``lengths`` [B] stands ``fill`` ([C, 1] or a number).
+    """
     at = starts[:, None] + torch.arange(size, device=x.device)
     beyond = at >= lengths[:, None]
     index = at.clamp(max=x.shape[-1] - 1)[:, None].expand(-1, x.shape[1], -1)

@@ -3,46 +3,68 @@
 from __future__ import annotations
 
 import csv
+import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
+
+DONE = "done"
 
 
 class SweepTable(Callback):
-    """Collects what each job returned; prints the table and writes ``sweep.csv`` in the sweep's folder."""
+    """Collects what each job returned in the sweep's ``sweep.csv``, after every job; prints the table at the end.
+
+    A job that fails is a row that says so, and the others run; the process then exits with 2.
+    """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.fixed: list[str] = []
+        self.path = Path()
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Give all jobs one name, for one folder; note which overrides all of them share."""
+        overrides = config.hydra.overrides.task
+        if not any(override.startswith("name=") for override in overrides):
+            with read_write(config):
+                overrides.append(f"name='{config.name}'")
+        self.fixed = [str(override) for override in overrides]
+        self.path = Path(config.hydra.sweep.dir) / "sweep.csv"
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Remember one job's overrides and metrics."""
-        row: dict[str, Any] = {}
-        for override in job_return.overrides or []:
-            key, _, value = override.partition("=")
-            row[key] = value
-        if job_return.status == JobStatus.COMPLETED and isinstance(job_return.return_value, dict):
-            row |= {"status": "done", **job_return.return_value}
+        """Write down one job's overrides and metrics."""
+        swept = [override for override in job_return.overrides or [] if override not in self.fixed]
+        row: dict[str, Any] = dict(override.split("=", 1) for override in swept)
+        if job_return.status == JobStatus.COMPLETED:
+            row |= {"status": DONE} | (job_return.return_value or {})
         else:
-            row["status"] = f"failed: {job_return._return_value}"
+            # Hydra would raise it after the last job, instead of the table
+            error = job_return._return_value
+            traceback.print_exception(error)
+            row["status"] = f"failed: {type(error).__name__}: {error}"
+            job_return.status, job_return.return_value = JobStatus.COMPLETED, None
         self.rows.append(row)
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Write and print the table."""
-        if not self.rows:
-            return
-        columns = list(dict.fromkeys(column for row in self.rows for column in row))
-        path = Path(HydraConfig.instance().cfg.hydra.sweep.dir if HydraConfig.initialized() else config.hydra.sweep.dir)
-        path.mkdir(parents=True, exist_ok=True)
-        with (path / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._columns())
             writer.writeheader()
             writer.writerows(self.rows)
-        print(format_table(columns, self.rows))
-        print(path / "sweep.csv")
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the table."""
+        if not self.rows:
+            return
+        print(format_table(self._columns(), self.rows))
+        print(self.path)
+        if any(row["status"] != DONE for row in self.rows):
+            sys.exit(2)
+
+    def _columns(self) -> list[str]:
+        return list(dict.fromkeys(column for row in self.rows for column in row))
 
 
 def format_table(columns: list[str], rows: list[dict[str, Any]]) -> str:
@@ -50,7 +72,9 @@ def format_table(columns: list[str], rows: list[dict[str, Any]]) -> str:
     shown = [[_cell(row.get(column, "")) for column in columns] for row in rows]
     widths = [max(len(column), *(len(line[i]) for line in shown)) for i, column in enumerate(columns)]
     lines = [columns, ["-" * width for width in widths], *shown]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def _cell(value: Any) -> str:

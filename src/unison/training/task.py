@@ -1,11 +1,12 @@
 """The Lightning module of the EmotiVoice family: acoustic model, vocoder, or both, under manual optimisation.
 
-Lightning brings the loop, devices, loggers and checkpoint files. What manual optimisation leaves to the module (clipping,
-accumulation, the loss scaler, the step count) is here, once, for every precision.
+Lightning brings the loop, devices, loggers and checkpoint files. What manual optimisation leaves to the module
+(clipping, accumulation, the loss scaler, the step count) is here, once, for every precision.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterable
@@ -16,7 +17,6 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from unison.audio.mel import MelSpectrogram
 from unison.builders import Voice
@@ -29,7 +29,7 @@ from unison.errors import UnisonError
 from unison.models.emotivoice.acoustic import TeacherForced
 from unison.models.emotivoice.alignment import forward_sum_loss
 from unison.precision import PrecisionPolicy
-from unison.training.config import STAGES, EmaConfig, OptimizerConfig, StageConfig
+from unison.training.config import STAGES, OptimizerConfig, StageConfig
 from unison.training.schedule import binarization_weight, learning_rate, step_seed
 from unison.training.segments import random_starts, take
 from unison.vocoders.gan_losses import (
@@ -73,7 +73,7 @@ class Task(pl.LightningModule):
         self.automatic_optimization = False
         self.voice = voice
         self.discriminator = discriminator
-        self.ema = average(voice, config.trainer.ema) if config.trainer.ema.enabled else None
+        self.ema = Average(voice, config.trainer.ema.decay) if config.trainer.ema.enabled else None
         self.log_mel = MelSpectrogram(config.audio)
         self.stft_loss = MultiResolutionStftLoss()
         self.config = config
@@ -83,7 +83,7 @@ class Task(pl.LightningModule):
         self.scaler = policy.scaler()
         self.progress = Progress(STAGES[0])
         self.trained = dict.fromkeys(STAGES, 0)
-        self.out_of_time = False
+        self.stopped_by: str | None = None
         self.validation_metrics: dict[str, float] = {}
         self._validation_sums: dict[str, list[float]] = {}
         self._logged: dict[str, float] = {}
@@ -134,9 +134,7 @@ class Task(pl.LightningModule):
     @property
     def speaking_voice(self) -> Voice:
         """The voice that is spoken with: the average where there is one."""
-        voice = self.voice if self.ema is None else self.ema.module
-        assert isinstance(voice, Voice)
-        return voice
+        return self.voice if self.ema is None else self.ema.module
 
     def start_stage(self, name: str) -> None:
         """Begin a stage at its first step, from the averaged weights of the one before."""
@@ -192,11 +190,17 @@ class Task(pl.LightningModule):
             self.progress.step += 1
             self.progress.stage_step += 1
             self.trained[self.stage_name] += 1
+            self.scaler.update()
             if self.ema is not None:
-                self.ema.update_parameters(self.voice)
+                self.ema.update(self.voice)
         self._clock.trained(float(batch.mel_lengths.sum()) / self.config.audio.frame_rate)
         if stepping and (self.stage_step % self.config.trainer.log_every == 0 or self.stage_step == 1):
             self._log_training(losses, total, rate, norm)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Stop at the stage's end, or where something asked to."""
+        if self.at_step_end and (self.stage_done or self.stopped_by is not None):
+            self.trainer.should_stop = True
 
     @torch.no_grad()
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -275,8 +279,7 @@ class Task(pl.LightningModule):
             out = self._teacher_forced(batch)
             losses = self._acoustic_losses(out)
             mel = self.voice.model.acoustic.denormalise(out.mel)
-        hop, frames = self.config.audio.hop_length, batch.mel_lengths
-        size = min(self.config.model.segment_frames, batch.mel.shape[1])
+        hop, frames, size = self.config.audio.hop_length, batch.mel_lengths, self.config.model.segment_frames
         starts = random_starts(frames, size)
         floor = math.log(self.config.audio.log_floor)
         with self.policy.autocast():
@@ -316,9 +319,7 @@ class Task(pl.LightningModule):
 
     def _weighted_sum(self, losses: Losses) -> Tensor:
         weights = vars(self.config.losses) | {"binarization": binarization_weight(self.config.losses, self.step)}
-        total = sum(weights[name] * value for name, value in losses.items() if name != "discriminator" and weights[name])
-        assert isinstance(total, Tensor)
-        return total
+        return torch.stack([weights[name] * value for name, value in losses.items() if weights.get(name)]).sum()
 
     # -- optimisation --------------------------------------------------------------------------------------------------
 
@@ -341,8 +342,8 @@ class Task(pl.LightningModule):
         return optimizer
 
     def _raw_optimizers(self) -> list[torch.optim.Optimizer]:
-        optimizers = self.optimizers(use_pl_optimizer=False)
-        return optimizers if isinstance(optimizers, list) else [optimizers]  # type: ignore[list-item]
+        optimizers: Any = self.optimizers(use_pl_optimizer=False)
+        return optimizers if isinstance(optimizers, list) else [optimizers]
 
     def _backward(self, loss: Tensor) -> None:
         self.manual_backward(self.scaler.scale(loss / self.stage.accumulate))
@@ -365,10 +366,12 @@ class Task(pl.LightningModule):
             self._stop_if_not_finite(loss, batch, side)
             return math.nan
         self.scaler.unscale_(optimizer)
-        norm = nn.utils.clip_grad_norm_(list(parameters), self.stage.grad_clip or math.inf)
+        parameters = list(parameters)
+        norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
         self._stop_if_not_finite(loss if self.scaler.is_enabled() else loss + 0 * norm, batch, side)
+        if self.stage.grad_clip:
+            nn.utils.clip_grads_with_norm_(parameters, self.stage.grad_clip, norm)
         self.scaler.step(optimizer)
-        self.scaler.update()
         optimizer.zero_grad(set_to_none=True)
         return float(norm)
 
@@ -384,10 +387,11 @@ class Task(pl.LightningModule):
         }
         worst = sorted(norms, key=lambda name: -norms[name] if math.isfinite(norms[name]) else -math.inf)[:5]
         raise UnisonError(
-            f"the {side}'s loss or gradient is not finite ({float(value):g}) at step {self.step} of stage {self.stage_name};"
-            f" utterances: {', '.join(batch.keys)}; largest gradients: "
+            f"the {side}'s loss or gradient is not finite ({float(value):g}) at step {self.step} of stage"
+            f" {self.stage_name}; utterances: {', '.join(batch.keys)}; largest gradients: "
             + (", ".join(f"{name} {norms[name]:g}" for name in worst) or "none")
-            + f". The checkpoints in {self.folder} are from before it: lower the learning rate or look at these recordings"
+            + f". The checkpoints in {self.folder} are from before it: lower the learning rate or look at these"
+            " recordings"
         )
 
     # -- what a researcher sees ----------------------------------------------------------------------------------------
@@ -436,17 +440,30 @@ class _Clock:
         return rate, share
 
 
-def average(voice: Voice, config: EmaConfig) -> AveragedModel:
-    """An exponential moving average of ``voice``, warmed up so that the random start is soon forgotten."""
+class Average(nn.Module):
+    """An exponential moving average of a voice, warmed up so that a start is soon forgotten.
+
+    It is kept in float32 whatever the voice is kept in: a small share of a difference is nothing in 16 bits.
+    """
+
+    n_averaged: Tensor
+
+    def __init__(self, voice: Voice, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.module = copy.deepcopy(voice).requires_grad_(False).eval()
+        self.register_buffer("n_averaged", torch.tensor(0))
 
     @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        n = float(count)
-        decay = min(config.decay, (1 + n) / (10 + n))
-        torch._foreach_lerp_(averaged, current, 1 - decay)
-
-    averaged = AveragedModel(voice, multi_avg_fn=update)
-    return averaged.requires_grad_(False).eval()
+    def update(self, voice: Voice) -> None:
+        """Take in the parameters that learn; the first time they are the average."""
+        n = float(self.n_averaged)
+        decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
+        pairs = zip(self.module.parameters(), voice.parameters(), strict=True)
+        learning = [(average, current) for average, current in pairs if current.requires_grad]
+        averages: list[Tensor] = [average for average, _ in learning]
+        torch._foreach_lerp_(averages, [current.to(average.dtype) for average, current in learning], 1 - decay)
+        self.n_averaged += 1
 
 
 def run_acoustic(voice: Voice, batch: Batch) -> TeacherForced:
