@@ -1,4 +1,4 @@
-"""The commands. Each is a Hydra app with its own root config: overrides, ``--cfg job --resolve`` and ``-m`` work."""
+"""The commands. Each is a Hydra app with its own root config: overrides, ``--cfg job --resolve`` and ``-m`` work.
 
 ``python train.py …`` and ``python infer.py …`` are ``unison train …`` and ``unison infer …``.
 """
