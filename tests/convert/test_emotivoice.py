@@ -130,8 +130,8 @@ def test_names_all_that_does_not_fit(golden: dict[str, Any]) -> None:
     with pytest.raises(UnisonError) as caught:
         from_reference(state, golden["config"])
     text = str(caught.value)
-    assert "acoustic.to_mel.bias is missing" in text
-    assert "vocoder.stages.0.upsample.parametrizations.weight.original0 is missing" in text
+    assert "tensor am.to_mel.bias is missing; the config asks for it with shape [80]" in text
+    assert "tensor generator.ups.0.parametrizations.weight.original0 is missing" in text
     assert "am.postnet.weight has no place" in text
     assert "am.spk_tokenizer.weight has shape [8, 32]; the config asks for [7, 32]" in text
 

@@ -82,9 +82,7 @@ def test_feature_loss_sums_layers_and_spares_the_real() -> None:
 
 def test_mel_loss_is_the_distance_of_the_mels() -> None:
     fake, real = torch.rand(2, 1, 8), torch.rand(2, 1, 8)
-    assert gl.mel_loss(fake, real, lambda wave: 3 * wave).item() == pytest.approx(
-        3 * (fake - real).abs().mean().item()
-    )
+    assert gl.mel_loss(fake, real, lambda wave: 3 * wave).item() == pytest.approx(3 * (fake - real).abs().mean().item())
 
 
 def test_stft_loss_follows_its_formula() -> None:

@@ -14,38 +14,36 @@ from unison.models.emotivoice.model import EmotiVoice
 from unison.vocoders.config import HifiGanConfig
 from unison.vocoders.hifigan import HifiGan
 
-# Theirs to ours
-RENAMES = {
-    r"am\.src_word_emb": r"acoustic.symbols",
-    r"am\.spk_tokenizer": r"acoustic.speakers",
-    r"am\.embed_projection1": r"acoustic.condition",
-    r"am\.to_mel": r"acoustic.to_mel",
-    r"am\.(encoder|decoder)\.embed\.0\.alpha": r"acoustic.\1.positions.scale",
-    r"am\.(encoder|decoder)\.after_norm": r"acoustic.\1.norm",
-    r"am\.(encoder|decoder)\.encoders\.(\d+)\.norm1": r"acoustic.\1.blocks.\2.attention_norm",
-    r"am\.(encoder|decoder)\.encoders\.(\d+)\.norm2": r"acoustic.\1.blocks.\2.ffn_norm",
-    r"am\.(encoder|decoder)\.encoders\.(\d+)\.feed_forward\.w_1": r"acoustic.\1.blocks.\2.ffn_in",
-    r"am\.(encoder|decoder)\.encoders\.(\d+)\.feed_forward\.w_2": r"acoustic.\1.blocks.\2.ffn_out",
-    r"am\.(encoder|decoder)\.encoders\.(\d+)\.self_attn\.linear_q": r"acoustic.\1.blocks.\2.attention.query",
-    r"am\.(encoder|decoder)\.encoders\.(\d+)\.self_attn\.linear_k": r"acoustic.\1.blocks.\2.attention.key",
-    r"am\.(encoder|decoder)\.encoders\.(\d+)\.self_attn\.linear_v": r"acoustic.\1.blocks.\2.attention.value",
-    r"am\.(encoder|decoder)\.encoders\.(\d+)\.self_attn\.linear_out": r"acoustic.\1.blocks.\2.attention.out",
-    r"am\.(duration|pitch|energy)_predictor\.conv\.(\d+)\.0": r"acoustic.\1_predictor.convs.\2",
-    r"am\.(duration|pitch|energy)_predictor\.conv\.(\d+)\.2": r"acoustic.\1_predictor.norms.\2",
-    r"am\.(duration|pitch|energy)_predictor\.linear": r"acoustic.\1_predictor.out",
-    r"am\.(pitch|energy)_embed\.0": r"acoustic.\1_embedding",
-    r"am\.alignment_module\.t_conv1": r"acoustic.aligner.text_in",
-    r"am\.alignment_module\.t_conv2": r"acoustic.aligner.text_out",
-    r"am\.alignment_module\.f_conv1": r"acoustic.aligner.mel_in",
-    r"am\.alignment_module\.f_conv2": r"acoustic.aligner.mel_mid",
-    r"am\.alignment_module\.f_conv3": r"acoustic.aligner.mel_out",
-    r"generator\.conv_pre": r"vocoder.input",
-    r"generator\.conv_post": r"vocoder.output",
-    r"generator\.ups\.(\d+)": r"vocoder.stages.\1.upsample",
-    r"generator\.resblocks\.(\d+)\.convs1\.(\d+)": r"vocoder.resblocks.\1.dilated.\2",
-    r"generator\.resblocks\.(\d+)\.convs2\.(\d+)": r"vocoder.resblocks.\1.plain.\2",
-    r"generator\.resblocks\.(\d+)\.convs\.(\d+)": r"vocoder.resblocks.\1.dilated.\2",
-}
+# Their names and ours; * stands for a word and # for a number, the same on both sides
+RENAMES = [
+    ("am.src_word_emb", "acoustic.symbols"),
+    ("am.spk_tokenizer", "acoustic.speakers"),
+    ("am.embed_projection1", "acoustic.condition"),
+    ("am.to_mel", "acoustic.to_mel"),
+    ("am.*.embed.0.alpha", "acoustic.*.positions.scale"),
+    ("am.*.after_norm", "acoustic.*.norm"),
+    ("am.*.encoders.#.norm1", "acoustic.*.blocks.#.attention_norm"),
+    ("am.*.encoders.#.norm2", "acoustic.*.blocks.#.ffn_norm"),
+    ("am.*.encoders.#.feed_forward.w_1", "acoustic.*.blocks.#.ffn_in"),
+    ("am.*.encoders.#.feed_forward.w_2", "acoustic.*.blocks.#.ffn_out"),
+    ("am.*.encoders.#.self_attn.linear_q", "acoustic.*.blocks.#.attention.query"),
+    ("am.*.encoders.#.self_attn.linear_k", "acoustic.*.blocks.#.attention.key"),
+    ("am.*.encoders.#.self_attn.linear_v", "acoustic.*.blocks.#.attention.value"),
+    ("am.*.encoders.#.self_attn.linear_out", "acoustic.*.blocks.#.attention.out"),
+    ("am.*_predictor.conv.#.0", "acoustic.*_predictor.convs.#"),
+    ("am.*_predictor.conv.#.2", "acoustic.*_predictor.norms.#"),
+    ("am.*_predictor.linear", "acoustic.*_predictor.out"),
+    ("am.*_embed.0", "acoustic.*_embedding"),
+    ("am.alignment_module.t_conv1", "acoustic.aligner.text_in"),
+    ("am.alignment_module.t_conv2", "acoustic.aligner.text_out"),
+    ("am.alignment_module.f_conv1", "acoustic.aligner.mel_in"),
+    ("am.alignment_module.f_conv2", "acoustic.aligner.mel_mid"),
+    ("am.alignment_module.f_conv3", "acoustic.aligner.mel_out"),
+    ("generator.conv_pre", "vocoder.input"),
+    ("generator.conv_post", "vocoder.output"),
+    ("generator.ups.#", "vocoder.stages.#.upsample"),
+]
+# torch before and since 2.1
 WEIGHT_NORM = {
     "weight_g": "parametrizations.weight.original0",
     "weight_v": "parametrizations.weight.original1",
@@ -60,43 +58,59 @@ def from_reference(state_dict: Mapping[str, Tensor], config: Mapping[str, Any]) 
     missing, and every tensor that is missing, left over or of another shape.
     """
     model = _build(config)
-    blocks = len(_sizes(config)["resblock_kernel_sizes"])
-    theirs = {_ours(key, blocks): (key, tensor) for key, tensor in state_dict.items()}
     expected = model.state_dict()
     # A released model predicts the log mel as it is, so the statistics stay 0 and 1
-    statistics = {"acoustic.mel_mean", "acoustic.mel_std"}
-    problems = [
-        f"tensor {key} is missing; the config asks for it with shape {list(tensor.shape)}"
-        for key, tensor in expected.items()
-        if key not in theirs and key not in statistics
+    del expected["acoustic.mel_mean"], expected["acoustic.mel_std"]
+    renames = RENAMES + _residual_blocks(_sizes(config))
+    names = {_theirs(name, renames): name for name in expected}
+    given = {_newer(key): (key, tensor) for key, tensor in state_dict.items()}
+    problems = []
+    for key, name in names.items():
+        wanted = list(expected[name].shape)
+        if key not in given:
+            problems.append(f"tensor {key} is missing; the config asks for it with shape {wanted}")
+        elif list(given[key][1].shape) != wanted:
+            spelt, tensor = given[key]
+            problems.append(f"tensor {spelt} has shape {list(tensor.shape)}; the config asks for {wanted}")
+    problems += [
+        f"tensor {spelt} has no place in the model that the config describes"
+        for key, (spelt, _) in given.items()
+        if key not in names
     ]
-    for name, (key, tensor) in theirs.items():
-        if name not in expected or name in statistics:
-            problems.append(f"tensor {key} has no place in the model that the config describes")
-        elif tensor.shape != expected[name].shape:
-            found, wanted = list(tensor.shape), list(expected[name].shape)
-            problems.append(f"tensor {key} has shape {found}; the config asks for {wanted}")
     if problems:
         raise UnisonError([*problems, "give the config.yaml that the checkpoint was trained with"])
-    model.load_state_dict({name: tensor for name, (_, tensor) in theirs.items()}, strict=False)
+    model.load_state_dict({name: given[key][1] for key, name in names.items()}, strict=False)
     return model.eval()
 
 
-def _ours(key: str, blocks: int) -> str:
-    """Our name for a tensor of theirs; an unknown name stays as it is."""
-    name = key.removeprefix("module.")
-    stem, _, last = name.rpartition(".")
-    if last in WEIGHT_NORM:
-        name = f"{stem}.{WEIGHT_NORM[last]}"
-    for pattern, replacement in RENAMES.items():
-        name = re.sub(rf"^{pattern}(?=\.|$)", replacement, name)
+def _newer(key: str) -> str:
+    """Their name without the prefix of data-parallel training and with weight norm in the newer form."""
+    stem, _, last = key.removeprefix("module.").rpartition(".")
+    return f"{stem}.{WEIGHT_NORM.get(last, last)}"
 
-    def place(match: re.Match[str]) -> str:
-        # They number the residual blocks through, we number them within a stage
-        stage, block = divmod(int(match[1]), blocks)
-        return f"vocoder.stages.{stage}.blocks.{block}."
 
-    return re.sub(r"^vocoder\.resblocks\.(\d+)\.", place, name)
+def _theirs(name: str, renames: list[tuple[str, str]]) -> str:
+    """Their name for a tensor of ours."""
+    for source, ours in renames:
+        theirs = source
+        pattern = re.escape(ours).replace(r"\*", "([a-z]+)").replace(r"\#", r"(\d+)")
+        if match := re.match(rf"{pattern}(?=\.|$)", name):
+            for found in match.groups():
+                theirs = re.sub("[*#]", found, theirs, count=1)
+            return theirs + name[match.end() :]
+    raise AssertionError(f"no rule renames {name}")
+
+
+def _residual_blocks(sizes: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """They number the residual blocks through, we number them within a stage."""
+    kinds = {1: [("convs1", "dilated"), ("convs2", "plain")], 2: [("convs", "dilated")]}[int(sizes["resblock"])]
+    blocks = len(sizes["resblock_kernel_sizes"])
+    return [
+        (f"generator.resblocks.{stage * blocks + block}.{theirs}.#", f"vocoder.stages.{stage}.blocks.{block}.{ours}.#")
+        for stage in range(len(sizes["upsample_rates"]))
+        for block in range(blocks)
+        for theirs, ours in kinds
+    ]
 
 
 def _sizes(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -153,6 +167,9 @@ def _build(config: Mapping[str, Any]) -> EmotiVoice:
                 duration_dropout=sizes["duration_p_dropout"],
                 pitch_layers=sizes["variance_n_layers"],
                 pitch_kernel=sizes["variance_kernel_size"],
+                # They write the energy predictor's sizes into the code
+                energy_layers=2,
+                energy_kernel=3,
                 variance_dropout=sizes["variance_p_dropout"],
                 variance_embed_kernel=sizes["variance_embed_kernel_size"],
                 variance_embed_dropout=sizes["variance_embde_p_dropout"],

@@ -37,9 +37,7 @@ class GriffinLim(nn.Module):
         self.register_buffer("basis", basis, persistent=False)
 
     @torch.no_grad()
-    def forward(
-        self, mel: Tensor, lengths: Tensor | None = None, seeds: Sequence[int] | None = None
-    ) -> Tensor:
+    def forward(self, mel: Tensor, lengths: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
         """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length], float32.
 
         Each item's `seeds` entry (0 without) draws the phases that its search starts from.

@@ -20,27 +20,31 @@ SLOPE = 0.1
 class Conv(nn.Conv1d):
     """A 1-D convolution that keeps the length, on [B, C, 1, L] in channels-last memory.
 
-    Through the 2-D operator, which has fast kernels for that layout on a CPU where the 1-D one has none: two to
-    four times faster from 64 channels down.
+    Through the 2-D operator, whose CPU kernels for that layout do not reorder what they read: measured 210 to
+    225 GFLOP/s on two cores at 64 and 32 channels, where the 1-D operator gave 60 to 160.
     """
 
     def __init__(self, n_in: int, n_out: int, kernel: int, dilation: int = 1) -> None:
-        super().__init__(n_in, n_out, kernel, dilation=dilation, padding=dilation * (kernel // 2))
+        margin = dilation * (kernel // 2)
+        super().__init__(n_in, n_out, kernel, dilation=dilation, padding=margin)
+        self.margin = margin
 
     def forward(self, x: Tensor) -> Tensor:
-        padding, dilation = (0, self.padding[0]), (1, self.dilation[0])
-        return F.conv2d(x, self.weight[:, :, None], self.bias, padding=padding, dilation=dilation)
+        weight, dilation = self.weight[:, :, None], (1, self.dilation[0])
+        return F.conv2d(x, weight, self.bias, padding=(0, self.margin), dilation=dilation)
 
 
 class Upsample(nn.ConvTranspose1d):
     """A transposed convolution to `rate` times the length, as `Conv` on [B, C, 1, L]."""
 
     def __init__(self, n_in: int, n_out: int, kernel: int, rate: int) -> None:
-        super().__init__(n_in, n_out, kernel, rate, padding=(kernel - rate) // 2)
+        margin = (kernel - rate) // 2
+        super().__init__(n_in, n_out, kernel, rate, padding=margin)
+        self.margin = margin
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        stride, padding = (1, self.stride[0]), (0, self.padding[0])
-        return F.conv_transpose2d(x, self.weight[:, :, None], self.bias, stride, padding)
+        weight, stride = self.weight[:, :, None], (1, self.stride[0])
+        return F.conv_transpose2d(x, weight, self.bias, stride, (0, self.margin))
 
 
 def _blank(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -140,9 +144,7 @@ def _check(config: HifiGanConfig, hop_length: int) -> None:
     if len(config.resblock_kernels) != len(config.resblock_dilations):
         raise ValueError("resblock_dilations must hold one list for each of resblock_kernels")
     if any(kernel % 2 == 0 for kernel in config.resblock_kernels):
-        raise ValueError(
-            f"resblock_kernels {list(config.resblock_kernels)} hold an even one; give odd kernels"
-        )
+        raise ValueError(f"resblock_kernels {list(config.resblock_kernels)} hold an even one; give odd kernels")
     if config.resblock not in (1, 2):
         raise ValueError(f"resblock is {config.resblock}; it must be 1 or 2")
     if config.channels % (1 << len(rates)):

@@ -42,19 +42,14 @@ class IstftHead(nn.Module):
     def __init__(self, config: IstftConfig, n_mels: int, n_fft: int, hop_length: int) -> None:
         super().__init__()
         if config.kernel % 2 == 0:
-            raise ValueError(
-                f"kernel {config.kernel} is even; a convolution that keeps the length needs an odd one"
-            )
+            raise ValueError(f"kernel {config.kernel} is even; a convolution that keeps the length needs an odd one")
         if n_fft < 2 * hop_length:
-            raise ValueError(
-                f"n_fft {n_fft} is less than twice hop_length {hop_length}; frames would leave holes"
-            )
+            raise ValueError(f"n_fft {n_fft} is less than twice hop_length {hop_length}; frames would leave holes")
         self.n_fft, self.hop_length = n_fft, hop_length
         self.input = nn.Conv1d(n_mels, config.width, config.kernel, padding=config.kernel // 2)
         self.input_norm = nn.LayerNorm(config.width, eps=1e-6)
         self.blocks = nn.ModuleList(
-            ConvNextBlock(config.width, config.ffn, config.kernel, 1 / config.layers)
-            for _ in range(config.layers)
+            ConvNextBlock(config.width, config.ffn, config.kernel, 1 / config.layers) for _ in range(config.layers)
         )
         self.output_norm = nn.LayerNorm(config.width, eps=1e-6)
         self.output = nn.Linear(config.width, n_fft + 2)

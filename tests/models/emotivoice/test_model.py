@@ -7,6 +7,7 @@ from torch import Tensor
 from unison.models.emotivoice import EmotiVoice, EmotiVoiceConfig, Speech
 from unison.models.emotivoice.alignment import beta_binomial_log_prior, forward_sum_loss
 from unison.models.emotivoice.blocks import gaussian_upsampling
+from unison.precision import PRECISIONS, resolve_precision
 from unison.vocoders.hifigan import HifiGan, HifiGanConfig
 
 N_MELS, HOP, STYLE = 12, 16, 5
@@ -186,12 +187,19 @@ def test_an_item_too_short_for_its_symbols_is_named() -> None:
         small().acoustic(**batch)
 
 
-def test_low_precision_runs_and_keeps_alignment_and_waveform_in_float32() -> None:
-    model = small()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = model.acoustic(**training_batch((20, 33), (6, 5)))
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_precision_runs_and_keeps_alignment_mel_and_waveform_in_float32(precision: str) -> None:
+    policy = resolve_precision(precision, "cpu")
+    model, batch = policy.cast(small()), training_batch((20, 33), (6, 5))
+    with policy.autocast():
         said = model.infer(**request(7, 5))
-    assert out.log_p_attn.dtype == out.mel.dtype == said.waveform.dtype == said.mel.dtype == torch.float32
+        out = model.acoustic(**batch)
+        waveform = model.vocoder(model.acoustic.denormalise(out.mel).transpose(1, 2))
+    loss = forward_sum_loss(out.log_p_attn, batch["token_lengths"], batch["mel_lengths"]) + out.bin_loss
+    (loss + waveform.square().mean() + out.log_durations.sum()).backward()
+    kept = (out.log_p_attn, out.mel, said.mel, said.waveform, waveform, loss)
+    assert {x.dtype for x in kept} == {torch.float32}
+    assert all(x.isfinite().all() for x in (*kept, *(p.grad for p in model.parameters() if p.grad is not None)))
 
 
 def test_sizes_that_do_not_fit() -> None:

@@ -147,9 +147,7 @@ class AcousticModel(nn.Module):
         """The inverse of `normalise`."""
         return mel * self.mel_std + self.mel_mean
 
-    def encode(
-        self, tokens: Tensor, speakers: Tensor, style: Tensor, content: Tensor, mask: Tensor | None
-    ) -> Tensor:
+    def encode(self, tokens: Tensor, speakers: Tensor, style: Tensor, content: Tensor, mask: Tensor | None) -> Tensor:
         """Symbols [B, T], speakers [B], style and content [B, S] to conditioned symbols [B, T, hidden]."""
         x = self.encoder(self.symbols(tokens), mask)
         vectors = torch.cat((self.speakers(speakers), style.to(x.dtype), content.to(x.dtype)), dim=-1)
@@ -199,9 +197,7 @@ class AcousticModel(nn.Module):
         durations = durations_of(path, mel_lengths, tokens.shape[1])
         pitch_targets = token_means(pitch, path, durations, mel_lengths)
         energy_targets = token_means(energy, path, durations, mel_lengths)
-        decoded = self.decode(
-            x, durations, pitch_targets, energy_targets, token_mask, frame_mask, frames=mel.shape[1]
-        )
+        decoded = self.decode(x, durations, pitch_targets, energy_targets, token_mask, frame_mask, frames=mel.shape[1])
         return TeacherForced(
             log_p_attn=log_p_attn,
             durations=durations,

@@ -78,16 +78,13 @@ def monotonic_alignment(log_p_attn: Tensor, token_lengths: Tensor, mel_lengths: 
         raise ValueError(
             "no alignment gives every symbol a frame: "
             + ", ".join(
-                f"item {i} has {frames[i]} frames for {tokens[i]} symbols"
-                for i in np.flatnonzero(frames < tokens)
+                f"item {i} has {frames[i]} frames for {tokens[i]} symbols" for i in np.flatnonzero(frames < tokens)
             )
         )
     # Frames first, so that each step of the search reads and writes contiguous memory
     log_p = log_p_attn.detach().float().cpu().numpy().astype(np.float64).transpose(1, 0, 2).copy()
     n_frames, batch, _ = log_p.shape
-    entered = np.zeros(
-        log_p.shape, dtype=bool
-    )  # the best path to (frame, symbol) comes from the symbol before
+    entered = np.zeros(log_p.shape, dtype=bool)  # the best path to (frame, symbol) comes from the symbol before
     best = np.full(log_p.shape[1:], -np.inf)
     best[:, 0] = log_p[0, :, 0]
     for f in range(1, n_frames):

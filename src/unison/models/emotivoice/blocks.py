@@ -34,9 +34,7 @@ class ScaledPositions(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         frames, hidden = x.shape[1:]
         # float32 whatever the model's dtype is: the low-precision formats can't count frames
-        frequencies = torch.exp(
-            torch.arange(0, hidden, 2, device=x.device).float() * (-math.log(10000.0) / hidden)
-        )
+        frequencies = torch.exp(torch.arange(0, hidden, 2, device=x.device).float() * (-math.log(10000.0) / hidden))
         angles = torch.arange(frames, device=x.device)[:, None] * frequencies
         encoding = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[:, :hidden]
         return self.dropout(x + self.scale * encoding.to(x.dtype))
@@ -57,8 +55,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         query, key, value = (
-            layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
-            for layer in (self.query, self.key, self.value)
+            layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
         mixed = F.scaled_dot_product_attention(
             query,
@@ -73,9 +70,7 @@ class SelfAttention(nn.Module):
 class TransformerBlock(nn.Module):
     """Pre-norm self-attention, then a feed-forward pair of convolutions with GELU between."""
 
-    def __init__(
-        self, hidden: int, heads: int, ffn: int, kernel: int, dropout: float, norm_eps: float
-    ) -> None:
+    def __init__(self, hidden: int, heads: int, ffn: int, kernel: int, dropout: float, norm_eps: float) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(hidden, eps=norm_eps)
         self.attention = SelfAttention(hidden, heads, dropout)
@@ -113,9 +108,7 @@ class Transformer(nn.Module):
 class Predictor(nn.Module):
     """One number a symbol (FastSpeech, Ren et al. 2019): normalised convolutions and a linear layer."""
 
-    def __init__(
-        self, layers: int, n_in: int, hidden: int, kernel: int, dropout: float, norm_eps: float
-    ) -> None:
+    def __init__(self, layers: int, n_in: int, hidden: int, kernel: int, dropout: float, norm_eps: float) -> None:
         super().__init__()
         self.convs = nn.ModuleList(TimeConv(hidden if i else n_in, hidden, kernel) for i in range(layers))
         self.norms = nn.ModuleList(nn.LayerNorm(hidden, eps=norm_eps) for _ in range(layers))
@@ -129,9 +122,7 @@ class Predictor(nn.Module):
         return silence(self.out(x).squeeze(-1), mask)
 
 
-def gaussian_upsampling(
-    x: Tensor, durations: Tensor, delta: float, frames: int, mask: Tensor | None = None
-) -> Tensor:
+def gaussian_upsampling(x: Tensor, durations: Tensor, delta: float, frames: int, mask: Tensor | None = None) -> Tensor:
     """Symbols [B, T, C] to frames [B, F, C] (Donahue et al. 2020).
 
     Frame f is a mean of the symbols with weights softmax(-delta * (f - c)^2), where c is the middle of a
