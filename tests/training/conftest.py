@@ -1,0 +1,96 @@
+"""Tiny runs that are watched, killed and compared."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from unison.contract.checkpoint import read_checkpoint, resolve_ckpt
+from unison.training.task import Task
+
+
+@pytest.fixture(scope="session")
+def tiny(config: Callable[..., DictConfig]) -> list[str]:
+    """The overrides of a tiny run, for commands."""
+    overrides: list[str] = config.__globals__["TINY"]  # type: ignore[attr-defined]
+    return overrides
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs note the utterances of every batch in ``keys.txt``: stage, batch, keys."""
+    before = Task.on_train_batch_start
+
+    def note(task: Task, batch: Any, batch_idx: int) -> None:
+        before(task, batch, batch_idx)
+        with (task.folder / "keys.txt").open("a") as file:
+            print(task.stage_name, task.progress.stage_batch, *batch.keys, file=file)
+
+    monkeypatch.setattr(Task, "on_train_batch_start", note)
+
+
+@pytest.fixture
+def killed() -> Callable[[DictConfig, int], Path]:
+    """``killed(cfg, step)`` trains in a process of its own and kills it after ``step``; returns the run folder."""
+
+    def train_and_kill(cfg: DictConfig, step: int) -> Path:
+        child = os.fork()
+        if not child:
+            try:
+                _train_until(cfg, step)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status)
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return Path(cfg.outputs) / cfg.name
+
+    return train_and_kill
+
+
+def _train_until(cfg: DictConfig, step: int) -> None:
+    from unison.training.run import train
+
+    end = Task.on_train_batch_end
+
+    def kill(task: Task, *arguments: Any) -> None:
+        end(task, *arguments)
+        if task.step == step and task.at_step_end:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Task.on_train_batch_end = kill  # type: ignore[method-assign]
+    train(cfg)
+
+
+@pytest.fixture(scope="session")
+def payload() -> Callable[[Path], dict[str, Any]]:
+    """``payload(folder)``: the newest checkpoint of a run."""
+    return lambda folder: read_checkpoint(resolve_ckpt(folder).path)
+
+
+@pytest.fixture(scope="session")
+def differences() -> Callable[[Any, Any], list[str]]:
+    """``differences(a, b)``: paths at which two trees of primitives and tensors are not equal to the bit."""
+    return _differences
+
+
+def _differences(a: Any, b: Any, where: str = "") -> list[str]:
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return [] if a.dtype == b.dtype and torch.equal(a, b) else [where]
+    if type(a) is not type(b):
+        return [f"{where}: {type(a).__name__} and {type(b).__name__}"]
+    if isinstance(a, dict):
+        missing = [f"{where}.{key}: only on one side" for key in a.keys() ^ b.keys()]
+        return missing + [d for key in a.keys() & b.keys() for d in _differences(a[key], b[key], f"{where}.{key}")]
+    if isinstance(a, list | tuple):
+        if len(a) != len(b):
+            return [f"{where}: {len(a)} and {len(b)} items"]
+        return [d for i, pair in enumerate(zip(a, b, strict=True)) for d in _differences(*pair, f"{where}[{i}]")]
+    return [] if a == b else [f"{where}: {a!r} and {b!r}"]

@@ -1,0 +1,225 @@
+"""Run folders: never two runs in one, a resumed run is the same run, and weights come from the same kind of voice."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import soundfile
+from omegaconf import DictConfig
+
+from unison.contract.checkpoint import read_contract, resolve_ckpt
+from unison.errors import UnisonError
+from unison.training.callbacks import append_metrics, forget_metrics
+from unison.training.run import job_name, train, with_overrides
+
+Make = Callable[..., DictConfig]
+ROOT = Path(__file__).parents[2]
+SHORT = [
+    "trainer.stages.acoustic.steps=2",
+    "trainer.stages.vocoder.steps=0",
+    "trainer.stages.joint.steps=0",
+    "callbacks.checkpoints.every_steps=1",
+    "callbacks.previews.count=0",
+]
+
+
+@pytest.fixture(scope="module")
+def short(config: Make) -> Path:
+    """A run of two acoustic steps with a checkpoint of each; tests work on copies."""
+    cfg = config("name=short", *SHORT)
+    train(cfg)
+    return Path(cfg.outputs) / "short"
+
+
+@pytest.fixture
+def copy(short: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(short, tmp_path / "run"))
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def problems(cfg: DictConfig) -> list[str]:
+    with pytest.raises(UnisonError) as caught:
+        train(cfg)
+    return caught.value.problems
+
+
+def test_a_second_start_is_refused(config: Make, tiny: list[str], short: Path) -> None:
+    before = contents(short)
+    cfg = config()
+    command = [
+        sys.executable,
+        "train.py",
+        *tiny,
+        *SHORT,
+        f"data.raw={cfg.data.raw}",
+        f"outputs={cfg.outputs}",
+        "name=short",
+    ]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert f"{short} already holds a run: resume={short}" in ended.stderr
+    assert contents(short) == before
+
+
+def test_resuming_with_other_settings_is_refused_by_name(config: Make, short: Path) -> None:
+    own = read_contract(resolve_ckpt(short).path)
+    given = ["model.hidden=32", "data=csv", "seed=1", "+experiment=fsdd", "trainer.ema.decay=0.5", f"resume={short}"]
+    cfg = config("model.hidden=32", "seed=1", "data.valid=0.5", "trainer.ema.decay=0.5")
+    with pytest.raises(UnisonError) as caught:
+        with_overrides(own.tree(), cfg, given)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == given[:-1]
+
+
+def test_resuming_takes_the_same_settings_and_what_may_change(config: Make, short: Path) -> None:
+    own = read_contract(resolve_ckpt(short).path)
+    cfg = config(
+        "name=short", *SHORT, "trainer.stages.acoustic.steps=7", "loader.num_workers=1", "callbacks.previews.count=2"
+    )
+    given = [
+        "data=csv",
+        "name=short",
+        "model.hidden=16",
+        "trainer.stages.acoustic.steps=7",
+        "loader.num_workers=1",
+        "callbacks.previews.count=2",
+    ]
+    tree = with_overrides(own.tree(), cfg, [*given, f"resume={short}"])
+    assert tree.trainer.stages.acoustic.steps == 7
+    assert tree.loader.num_workers == 1
+    assert tree.callbacks.previews.count == 2
+    assert tree.callbacks.checkpoints.every_steps == 1, "what is not given stays as it was"
+
+
+def test_a_command_resumes_with_more_steps(copy: Path) -> None:
+    command = [sys.executable, "train.py", f"resume={copy}", "trainer.stages.acoustic.steps=3"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    contract = read_contract(resolve_ckpt(copy).path)
+    assert contract.step == 3
+    assert contract.tree().trainer.stages.acoustic.steps == 3
+
+
+def test_a_finished_run_says_how_to_go_on(config: Make, copy: Path) -> None:
+    assert "is trained to its last step; trainer.stages.….steps=…" in problems(config(f"resume={copy}"))[0]
+
+
+@pytest.mark.parametrize("what", ["nothing", "file", "checkpoints", "empty"])
+def test_resuming_what_is_no_run_is_refused(config: Make, copy: Path, what: str) -> None:
+    path = {
+        "nothing": copy / "nowhere",
+        "file": copy / "checkpoints" / "step0000002.ckpt",
+        "checkpoints": copy / "checkpoints",
+        "empty": copy,
+    }[what]
+    if what == "empty":
+        shutil.rmtree(copy / "checkpoints")
+    assert f"resume={path}: expected a run folder" in problems(config(f"resume={path}"))[0]
+
+
+def test_a_damaged_checkpoint_is_passed_over(
+    config: Make, copy: Path, short: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    newest = copy / "checkpoints" / "step0000002.ckpt"
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    train(config(f"resume={copy}"))
+    assert any("step0000001.ckpt, the newest valid checkpoint" in message for message in caplog.messages)
+    assert read_contract(newest).weights_digest == read_contract(short / "checkpoints" / newest.name).weights_digest
+    assert (copy / "metrics.csv").read_text() == (short / "metrics.csv").read_text()
+
+
+def test_keeping_one_never_keeps_the_damaged_one(config: Make, killed: Callable[[DictConfig, int], Path]) -> None:
+    more = ["trainer.stages.acoustic.steps=4", "callbacks.checkpoints.keep=1"]
+    folder = killed(config("name=keep-one", *SHORT, *more), 2)
+    assert [path.name for path in sorted((folder / "checkpoints").glob("*.ckpt"))] == ["step0000002.ckpt"]
+    (folder / "checkpoints" / "step0000009.ckpt").write_bytes(b"damaged")
+    train(config(f"resume={folder}"))
+    assert [path.name for path in sorted((folder / "checkpoints").glob("*.ckpt"))] == ["step0000004.ckpt"]
+
+
+def test_a_changed_corpus_is_refused_by_name(config: Make, corpus: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(corpus.parent, tmp_path / "corpus"))
+    cfg = config(f"name=changing-{tmp_path.name}", f"data.raw={folder / corpus.name}", *SHORT)
+    train(cfg)
+    samples, rate = soundfile.read(folder / "anna_0.wav")
+    soundfile.write(folder / "new.wav", samples, rate)
+    with (folder / corpus.name).open("a") as file:
+        file.write("new.wav,zero one,carl,calm,train\r\n")
+    more = config(f"resume={Path(cfg.outputs) / cfg.name}")
+    told = problems(more)
+    assert all("the corpus csv has changed since: " in problem for problem in told)
+    assert any("speakers: 2 before, 3 now; only now: carl" in problem for problem in told)
+    assert any("fingerprint: " in problem for problem in told)
+
+
+def test_metrics_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    forget_metrics(path, 3)
+    assert not path.exists()
+    for step in (2, 4, 6):
+        append_metrics(path, step, {"valid/mel": 1 / step, "valid/a": step})
+    kept = path.read_bytes().splitlines(keepends=True)[:5]
+    with path.open("a") as file:
+        file.write("1,valid/cut")
+    forget_metrics(path, 4)
+    assert path.read_bytes() == b"".join(kept)
+
+
+def test_init_from_equal(config: Make, short: Path) -> None:
+    parent = read_contract(resolve_ckpt(short).path)
+    cfg = config("name=child", f"init_from={short}", *SHORT, "trainer.stages.acoustic.learning_rate=0.0")
+    train(cfg)
+    folder = Path(cfg.outputs) / "child"
+    child = read_contract(folder / "checkpoints" / "step0000001.ckpt")
+    assert child.step == 1
+    assert child.weights_digest == parent.weights_digest, "nothing was learnt, so the weights are the parent's"
+    assert child.trained == {"acoustic": 3, "vocoder": 0, "joint": 0}
+    (named,) = child.parents
+    assert named == {
+        "role": "init_from", "digest": parent.digest, "step": 2, "weights": parent.weights_digest
+    }  # fmt: skip
+    (folder / "checkpoints" / "step0000002.ckpt").unlink()
+    train(config(f"resume={folder}"))
+    assert read_contract(resolve_ckpt(folder).path).parents == [named], "a resumed run has the parents it had"
+
+
+def test_init_from_another_voice_is_refused_by_name(config: Make, short: Path, corpus: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(corpus.parent, tmp_path / "corpus"))
+    table = folder / corpus.name
+    table.write_text(table.read_text().replace(",bert,", ",carl,").replace("eight", "joy"))
+    told = problems(
+        config("name=other", f"data.raw={table}", f"init_from={short}", "model.ffn=48", "model.decoder_heads=4")
+    )
+    assert all(problem.startswith(f"init_from={short}: ") for problem in told)
+    for part in (
+        "speakers: 2 there, 2 here; only there: bert; only here: carl",
+        "symbols: ",
+        "model.ffn: 32 there, 48 here",
+        "model.decoder_heads: 2 there, 4 here",
+        "is [32, 16, 3] there, [48, 16, 3] here",
+    ):
+        assert any(part in problem for problem in told), (part, told)
+    assert not (Path(config().outputs) / "other").exists()
+
+
+def test_job_names() -> None:
+    assert job_name(["precision=32-true", "model=a", "name=x", "outputs=y"]) == "model-a,precision-32-true"
+    assert job_name(["model=a", "trainer.threads=2"], fixed=["trainer.threads=2"]) == "model-a"
+    assert job_name(["name=x"]) == "job"
+    assert "/" not in job_name(["data.raw=/a/b"])
+    long = [f"data.raw=/{'x' * 300}/{i}" for i in range(2)]
+    assert len({job_name([override]) for override in long}) == 2
+    assert all(len(job_name([override])) < 200 for override in long)
