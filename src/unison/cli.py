@@ -111,7 +111,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(name: str, argv: Sequence[str] | None = None) -> None:
     """Run one command with Hydra overrides; problems with what the user gave are printed and exit with 2."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    for ours in ("unison", "hydra"):  # hydra's: which job of a grid runs
+        logging.getLogger(ours).setLevel(logging.INFO)
     try:
         _run(name, COMMANDS[name], argv)
         sys.stdout.flush()

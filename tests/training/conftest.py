@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,17 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from unison.builders import build_voice
+from unison.config.prepare import PrepareConfig
+from unison.config.train import TrainConfig
+from unison.config.validate import validate
 from unison.contract.checkpoint import read_checkpoint, resolve_ckpt
+from unison.data.batch import Batch, Item, collate
+from unison.data.dataset import UtteranceDataset
+from unison.data.manifest import Corpus
+from unison.precision import resolve_precision
+from unison.prepare.run import prepare_corpus
+from unison.training.run import needed_discriminator, new_contract
 from unison.training.task import Task
 
 
@@ -94,3 +105,64 @@ def _differences(a: Any, b: Any, where: str = "") -> list[str]:
             return [f"{where}: {len(a)} and {len(b)} items"]
         return [d for i, pair in enumerate(zip(a, b, strict=True)) for d in _differences(*pair, f"{where}[{i}]")]
     return [] if a == b else [f"{where}: {a!r} and {b!r}"]
+
+
+@dataclass
+class Stepper:
+    """A task and its optimizers without a trainer: one call of :meth:`step` is one batch."""
+
+    task: Task
+    corpus: Corpus
+    optimizers: list[torch.optim.Optimizer]
+
+    def items(self, count: int = 4) -> list[Item]:
+        """The first clips of the corpus."""
+        dataset = UtteranceDataset(self.corpus, self.corpus.split("train"))
+        return [dataset[i] for i in range(count)]
+
+    def step(self, batch: Batch | None = None) -> None:
+        """One training step on ``batch``, or on the first four clips."""
+        self.task.training_step(collate(self.items()) if batch is None else batch, 0)
+
+    def parameters(self, part: str) -> dict[str, torch.nn.Parameter]:
+        """Parameters of ``acoustic``, ``vocoder``, ``style`` or ``discriminator``."""
+        module = {
+            "acoustic": self.task.voice.model.acoustic,
+            "vocoder": self.task.voice.model.vocoder,
+            "style": self.task.voice.style,
+            "discriminator": self.task.discriminator,
+        }[part]
+        return dict(module.named_parameters()) if module is not None else {}
+
+    def copy(self, part: str) -> dict[str, torch.Tensor]:
+        """Values of a part's parameters now."""
+        return {name: parameter.detach().clone() for name, parameter in self.parameters(part).items()}
+
+
+@pytest.fixture
+def stepper(config: Callable[..., DictConfig], tmp_path: Path) -> Callable[..., Stepper]:
+    """``stepper("joint", "losses.stft=1", …)``: a task at the start of a stage; ``ran`` overrules the precision."""
+
+    def make(stage: str, *overrides: str, ran: str | None = None) -> Stepper:
+        tree = config(f"name={tmp_path.name}", *overrides)
+        typed = validate(tree, TrainConfig)
+        prepared = Path(tree.derived.prepared)
+        if not prepared.exists():
+            prepare_corpus(validate({f.name: tree[f.name] for f in fields(PrepareConfig)}, PrepareConfig))
+        corpus = Corpus(prepared)
+        policy = resolve_precision(typed.precision.name, "cpu")
+        policy = policy if ran is None else replace(policy, ran=ran)
+        contract = new_contract(tree, typed, corpus, policy)
+        torch.manual_seed(typed.seed)
+        task = Task(build_voice(contract), needed_discriminator(typed), typed, policy, contract, tmp_path)
+        policy.cast(task.voice)
+        if task.discriminator is not None:
+            policy.cast(task.discriminator)
+        task.start_stage(stage)
+        task.on_train_start()
+        made = Stepper(task, corpus, task.configure_optimizers())
+        task.optimizers = lambda use_pl_optimizer=True: made.optimizers  # type: ignore[assignment]
+        task.manual_backward = lambda loss: loss.backward()  # type: ignore[assignment]
+        return made
+
+    return make

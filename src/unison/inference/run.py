@@ -54,12 +54,11 @@ def infer(cfg: DictConfig) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     synthesizer = load(config.ckpt, config.device, config.precision, config.vocoder, config.style_path)
-    sentences = synthesizer.plan(requests, config.max_chars)
-    make_folders(targets)
-    with tqdm(total=len(sentences), unit="sentence", disable=len(sentences) < 2, file=sys.stderr) as bar:
-        for index, audio in synthesizer.stream(
-            requests, config.batch_size, config.pause, config.max_chars, on_progress=bar.update
-        ):
+    sentences = len(synthesizer.plan(requests, config.max_chars))
+    with tqdm(total=sentences, unit="sentence", disable=sentences < 2, leave=False, file=sys.stderr) as bar:
+        spoken = synthesizer.stream(requests, config.batch_size, config.pause, config.max_chars, bar.update)
+        make_folders(targets)
+        for index, audio in spoken:
             write(targets[index], audio, requests[index], synthesizer)
             rtf = audio.real_time_factor
             tqdm.write(f"{targets[index]}  {audio.seconds:.2f} s of audio, real-time factor {rtf:.3f}")

@@ -147,7 +147,7 @@ class Synthesizer:
         max_chars: int = MAX_CHARS,
         on_progress: Callable[[int], Any] | None = None,
     ) -> Iterator[tuple[int, Audio]]:
-        """Yield ``(index of the request, audio)`` as soon as a request is done.
+        """Check everything, then give ``(index of the request, audio)`` as soon as a request is done.
 
         Sentences of all requests are sorted by length and spoken in batches of at most ``batch_size``; ``on_progress``
         is told how many sentences each batch held.
@@ -159,7 +159,11 @@ class Synthesizer:
             raise UnisonError(f"batch_size={batch_size}: expected at least 1")
         if not 0 <= pause <= MAX_PAUSE_SECONDS:
             raise UnisonError(f"pause={pause:g}: expected 0 … {MAX_PAUSE_SECONDS:g} seconds")
-        pieces = self.plan(requests, max_chars)
+        return self._stream(self.plan(requests, max_chars), batch_size, pause, on_progress)
+
+    def _stream(
+        self, pieces: list[_Sentence], batch_size: int, pause: float, on_progress: Callable[[int], Any] | None
+    ) -> Iterator[tuple[int, Audio]]:
         of_request: dict[int, list[_Sentence]] = {}
         for piece in pieces:
             of_request.setdefault(piece.request, []).append(piece)

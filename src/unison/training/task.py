@@ -375,8 +375,9 @@ class Task(pl.LightningModule):
         optimizer.zero_grad(set_to_none=True)
         return float(norm)
 
-    def _stop_if_not_finite(self, value: Tensor, batch: Batch, side: str) -> None:
-        if torch.isfinite(value.detach()):
+    def _stop_if_not_finite(self, loss: Tensor, batch: Batch, side: str) -> None:
+        value = float(loss.detach())
+        if math.isfinite(value):
             return
         modules = self.voice if side == "generator" else self.discriminator
         assert modules is not None
@@ -387,7 +388,7 @@ class Task(pl.LightningModule):
         }
         worst = sorted(norms, key=lambda name: -norms[name] if math.isfinite(norms[name]) else -math.inf)[:5]
         raise UnisonError(
-            f"the {side}'s loss or gradient is not finite ({float(value):g}) at step {self.step} of stage"
+            f"the {side}'s loss or gradient is not finite ({value:g}) at step {self.step} of stage"
             f" {self.stage_name}; utterances: {', '.join(batch.keys)}; largest gradients: "
             + (", ".join(f"{name} {norms[name]:g}" for name in worst) or "none")
             + f". The checkpoints in {self.folder} are from before it: lower the learning rate or look at these"

@@ -49,7 +49,7 @@ class Aligner(nn.Module):
         return log_p_attn
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def beta_binomial_log_prior(n_frames: int, n_tokens: int) -> Tensor:
     """[F, T] log P(k | n=T, a=f, b=F-f+1), frames f = 1..F and symbols k = 0..T-1: a band along the diagonal.
 
