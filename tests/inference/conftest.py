@@ -65,7 +65,7 @@ def infer(tmp_path: Path) -> Infer:
 def _child(command: str, args: tuple[str, ...], streams: list[Path], folder: Path) -> int:
     for number, path in enumerate(streams):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
-    sys.stdin, sys.stdout, sys.stderr = (open(i, mode, encoding="utf-8") for i, mode in enumerate("rww"))
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(i, mode, encoding="utf-8") for i, mode in enumerate("rww"))
     logging.root.handlers.clear()
     code = 0
     try:

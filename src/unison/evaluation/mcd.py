@@ -45,7 +45,9 @@ def mel_cepstral_distortion(spoken: np.ndarray, recorded: np.ndarray, geometry: 
         geometry: the mel's; both are at its sample rate.
     """
     trimmed = (trim(x, geometry.sample_rate, trim_db=40.0, margin_ms=0.0) for x in (spoken, recorded))
-    a, b = (mel_cepstrum(x, geometry) for x in trimmed)
+    # a click, or nothing at all, still is a frame to compare with
+    whole = (np.pad(x, (0, max(geometry.n_fft - len(x), 0))) for x in trimmed)
+    a, b = (mel_cepstrum(x, geometry) for x in whole)
     distances = np.sqrt(np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0))
     return 10 * math.sqrt(2) / math.log(10) * warped_mean(distances)
 

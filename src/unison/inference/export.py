@@ -15,11 +15,11 @@ from unison.contract.contract import Contract
 def portable(contract: Contract) -> Contract:
     """The contract without the paths of the machine that it was trained on.
 
-    What lay in the folder of ``outputs`` keeps its path from there; of another absolute path the last part stays. The
-    original contract comes first among the parents.
+    What lay in the folder of ``outputs`` keeps its path from there; of another path that leads out of the folder that one
+    works in, the last part stays. The original contract comes first among the parents.
     """
     tree = contract.tree()
-    above = str(Path(tree.get("outputs") or ".").parent)
+    outputs = PurePosixPath(tree.get("outputs") or "outputs")
 
     def relative(value: Any) -> Any:
         if isinstance(value, dict):
@@ -30,8 +30,9 @@ def portable(contract: Contract) -> Contract:
             return value
         for kind in (PurePosixPath, PureWindowsPath):
             path = kind(value)
-            if path.is_absolute() or value.startswith("~"):
-                return path.relative_to(above).as_posix() if path.is_relative_to(above) else path.name
+            if path.is_absolute() or value.startswith(("~", "..")):
+                inside = path.is_relative_to(outputs)
+                return path.relative_to(outputs.parent).as_posix() if inside else path.name
         return value
 
     parent = {"role": "exported from", "digest": contract.digest, "step": contract.step}
