@@ -104,7 +104,14 @@ class Checkpoints(pl.Callback):
                 file.unlink()
         return path
 
-    def teardown(self, trainer: pl.Trainer, task: Task, stage: str) -> None:  # type: ignore[override]
+    # not in teardown: by then Lightning has put back the handlers that were there before its own
+    def on_train_end(self, trainer: pl.Trainer, task: Task) -> None:  # type: ignore[override]
+        self._restore()
+
+    def on_exception(self, trainer: pl.Trainer, task: Task, exception: BaseException) -> None:  # type: ignore[override]
+        self._restore()
+
+    def _restore(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
