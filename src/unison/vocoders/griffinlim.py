@@ -74,11 +74,7 @@ class GriffinLim(nn.Module):
         return linear
 
     def _first_phase(self, frames: int, seeds: Sequence[int]) -> Tensor:
-        """[B, F, bins]: every bin runs at its own frequency from its own start, drawn by the item's seed."""
-        device = self.window.device
-        bins = torch.arange(self.n_fft // 2 + 1, device=device)
-        # Whole turns are dropped in integers: a float32 phase of thousands of turns would be coarse
-        steps = torch.arange(frames, device=device)[:, None] * self.hop_length * bins % self.n_fft
-        # Drawn on the CPU: the same on every device
-        starts = [torch.rand(len(bins), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        return 2 * math.pi * (steps / self.n_fft + torch.stack(starts).to(device)[:, None])
+        """[B, F, bins]: drawn by each item's seed, on the CPU and frame by frame: the same on every device and in every batch."""
+        bins = self.n_fft // 2 + 1
+        turns = [torch.rand(frames, bins, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return 2 * math.pi * torch.stack(turns).to(self.window.device)
