@@ -110,6 +110,7 @@ def training(repeats: int, overrides: list[str], precision: str) -> dict[str, fl
     """Seconds of a joint training step: batch 4, 60 symbols, 300 frames, 32-frame segments."""
     import lightning.pytorch as pl
     import torch
+    from torch.utils.data import DataLoader
 
     from unison.builders import build_discriminator, build_voice
     from unison.precision import resolve_precision
@@ -136,7 +137,8 @@ def training(repeats: int, overrides: list[str], precision: str) -> dict[str, fl
         trainer = make_trainer(task)
         trainer.callbacks.append(Times())  # type: ignore[attr-defined]
         torch.manual_seed(0)
-        trainer.fit(task, [_random_batch() for _ in range(steps)])
+        batches: Any = [_random_batch() for _ in range(steps)]
+        trainer.fit(task, DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch))
     return {"seconds": statistics.median(b - a for a, b in zip(times[1:], times[2:], strict=False))}
 
 
@@ -203,8 +205,8 @@ def contract(overrides: list[str]) -> Any:
 def _compose(overrides: list[str]) -> DictConfig:
     from hydra import compose, initialize_config_dir
 
-    from unison.cli import conf_dir
     from unison.config.resolvers import register
+    from unison.config.tree import conf_dir
 
     register()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
