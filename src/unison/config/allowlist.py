@@ -108,13 +108,18 @@ def instantiate(node: Any, /, **kwargs: Any) -> Any:
     return _build(tree, classes, kwargs)
 
 
+def target_problems(tree: Any) -> list[str]:
+    """Every `_target_` in a tree of primitives that :func:`instantiate` would refuse by its text; imports nothing."""
+    problems: list[str] = []
+    _targets(tree, "", problems)
+    return [*problems, _allowed()] if problems else []
+
+
 def _primitives(node: Any) -> tuple[Any, str]:
     from omegaconf import OmegaConf
 
     if OmegaConf.is_config(node):
-        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True), node._get_full_key(
-            None
-        ) or ""
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True), node._get_full_key(None) or ""
     return node, ""
 
 
@@ -128,11 +133,7 @@ def _targets(tree: Any, where: str, problems: list[str]) -> list[tuple[str, str]
     for key, value in tree.items():
         place = f"{where}.{key}".lstrip(".")
         if key == "_target_":
-            if (
-                isinstance(value, str)
-                and _DOTTED.fullmatch(value)
-                and (value in _NAMED or value.startswith(_OURS))
-            ):
+            if isinstance(value, str) and _DOTTED.fullmatch(value) and (value in _NAMED or value.startswith(_OURS)):
                 found.append((place, value))
             else:
                 problems.append(f"{place}: {value!r} is not allowed")
@@ -153,9 +154,7 @@ def _resolve(target: str, place: str, problems: list[str]) -> type | None:
         return None
     base = _NAMED.get(target)
     if not isinstance(found, type) or found.__name__ != name:
-        problems.append(
-            f"{place}: {target} is not allowed: it leads to {_home(found)}, no class of that name"
-        )
+        problems.append(f"{place}: {target} is not allowed: it leads to {_home(found)}, no class of that name")
     elif base is None and not f"{found.__module__}.".startswith(_OURS):
         problems.append(f"{place}: {target} is not allowed: it leads to {_home(found)}")
     elif base is not None and not _is_subclass(found, base):

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unison.audio.geometry import AudioGeometry
+from unison.config.allowlist import target_problems
 from unison.config.prepare import TextConfig
 from unison.data.config import LoaderConfig
+from unison.errors import UnisonError
 from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.prepare.config import DataConfig
 from unison.style.config import STYLES
@@ -47,9 +49,9 @@ class TrainConfig:
     losses: LossConfig
     trainer: TrainerConfig
     loader: LoaderConfig
-    callbacks: dict[str, Any]
+    callbacks: dict[str, dict[str, Any]]
     """Lightning callbacks by name, each with its _target_."""
-    logger: dict[str, Any]
+    logger: dict[str, dict[str, Any]]
     """Lightning loggers by name, each with its _target_."""
     derived: dict[str, Any]
     """Never typed: follows from the rest."""
@@ -63,3 +65,9 @@ class TrainConfig:
     """A run folder: go on exactly where it stopped, with its own configuration (trainer.* may be changed)."""
     init_from: str | None
     """A checkpoint whose weights the run starts from, at step 0."""
+
+    def __post_init__(self) -> None:
+        built = {"callbacks": self.callbacks, "logger": self.logger}
+        optim = {"generator": vars(self.optim.generator), "discriminator": vars(self.optim.discriminator)}
+        if problems := target_problems(built | {"optim": optim}):
+            raise UnisonError(problems)

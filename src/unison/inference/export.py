@@ -15,8 +15,8 @@ from unison.contract.contract import Contract
 def portable(contract: Contract) -> Contract:
     """The contract without the paths of the machine that it was trained on.
 
-    What lay in the folder of ``outputs`` keeps its path from there; of another path that leads out of the folder that one
-    works in, the last part stays. The original contract comes first among the parents.
+    What lay in the folder of ``outputs`` keeps its path from there; of another path that leads out of the working
+    folder, the last part stays. The original contract comes first among the parents.
     """
     tree = contract.tree()
     outputs = PurePosixPath(tree.get("outputs") or "outputs")
