@@ -34,7 +34,6 @@ def test_a_grid_with_a_job_that_fails(config: Callable[..., DictConfig], tiny: l
         f"data.raw={cfg.data.raw}",
         "callbacks.previews.count=0",
     ]
-    (tmp_path / "prepared").symlink_to(Path(cfg.derived.prepared).parent)
     ended = subprocess.run([*command, f"outputs={tmp_path}"], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 2, ended.stderr
     assert "model.encoder_heads=2: model.hidden=17 is not a multiple of it" in ended.stderr
@@ -101,6 +100,13 @@ def test_a_grid_without_failures_ends_well(tmp_path: Path) -> None:
     job.return_value = {}
     table.on_job_end(OmegaConf.create(), job)
     table.on_multirun_end(OmegaConf.create())
+
+
+def test_a_run_alone_keeps_its_error() -> None:
+    job = JobReturn(overrides=["name=x"], status=JobStatus.FAILED)
+    job.return_value = MemoryError("full")
+    SweepTable().on_job_end(OmegaConf.create(), job)
+    assert job.status == JobStatus.FAILED
 
 
 def test_the_table_is_aligned() -> None:

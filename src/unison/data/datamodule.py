@@ -79,15 +79,14 @@ class CorpusDataModule(LightningDataModule):
         return self._loader(self.train_set, self.train_sampler(), self.loader.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        rank, world = self._ranks()
         lengths = [u.frames for u in self.valid_set.utterances]
         batches = [
             members[i : i + capacity].tolist()
             for members, capacity in buckets_of(lengths, self.batch_frames, self.batch_size)
             for i in range(0, len(members), capacity)
         ]
-        # few and short: not worth a process that lives as long as the training
-        return self._loader(self.valid_set, batches[rank::world], 0)
+        # few and short: not worth a process that lives as long as the training, nor sharing out over the ranks
+        return self._loader(self.valid_set, batches, 0)
 
     def _ranks(self) -> tuple[int, int]:
         trainer = self.trainer

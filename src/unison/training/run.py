@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import re
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
         if run.contract is not None:
             forget_metrics(run.folder / METRICS, run.contract.step)
     log.info("%s", summary(task, corpus))
-    fit(task, prepared, run.checkpoint)
+    with _children_run(run):
+        fit(task, prepared, run.checkpoint)
     if task.stopped_by is not None and task.stopped_by in signal.Signals.__members__:
         sys.exit(128 + signal.Signals[task.stopped_by])
     return task.validation_metrics
@@ -349,6 +351,25 @@ def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
         checkpoint = None
         if task.stopped_by is not None or not task.stage_done:
             break
+
+
+@contextlib.contextmanager
+def _children_run(run: Run) -> Iterator[None]:
+    """Let the processes that Lightning starts, one a device, train this run: with its very config, and never a whole grid."""
+    before = sys.argv
+    if HydraConfig.initialized():
+        door = getattr(sys.modules["__main__"], "__file__", None) or ""
+        sys.argv = [door, *([] if Path(door).name == "train.py" else ["train"])]
+        if run.checkpoint is None:
+            quiet = [f"hydra/{name}=disabled" for name in ("job_logging", "hydra_logging")]
+            sys.argv += [*quiet, "--config-dir", str(run.folder.resolve()), "--config-name", "config"]
+        else:
+            overrides = HydraConfig.get().overrides.task
+            sys.argv += [f"resume={run.folder}", *(o for o in overrides if o.lstrip("+").startswith(RESUMABLE))]
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 def make_trainer(task: Task) -> pl.Trainer:

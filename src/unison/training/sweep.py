@@ -24,7 +24,7 @@ class SweepTable(Callback):
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.fixed: list[str] = []
-        self.path = Path()
+        self.path: Path | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Give all jobs one name, for one folder; note which overrides all of them share."""
@@ -36,7 +36,9 @@ class SweepTable(Callback):
         self.path = Path(config.hydra.sweep.dir) / "sweep.csv"
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Write down one job's overrides and metrics."""
+        """Write down one job's overrides and metrics; a run alone has no table."""
+        if self.path is None:
+            return
         swept = [override for override in job_return.overrides or [] if override not in self.fixed]
         row: dict[str, Any] = dict(override.split("=", 1) for override in swept)
         if job_return.status == JobStatus.COMPLETED:

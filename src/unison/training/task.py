@@ -171,7 +171,9 @@ class Task(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One batch: gradients, and a step where the accumulation is full."""
-        torch.manual_seed(step_seed(self.config.seed, STAGES.index(self.stage_name), self.progress.stage_batch))
+        world = self.trainer.world_size if self._trainer is not None else 1
+        number = self.progress.stage_batch * world + self.global_rank
+        torch.manual_seed(step_seed(self.config.seed, STAGES.index(self.stage_name), number))
         self.progress.stage_batch += 1
         stepping = self.at_step_end
         rate = learning_rate(self.stage, self.stage_step)

@@ -1,0 +1,39 @@
+"""Two processes learn what one learns from twice the batches."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_two_processes_are_an_accumulation_of_two(
+    config: Callable[..., DictConfig], tiny: list[str], payload: Callable[[Path], dict[str, Any]]
+) -> None:
+    """Random numbers, gradients of both sides and data: batch k of all is batch k, whoever takes it."""
+    from unison.training.run import train
+
+    steps = [f"trainer.stages.{stage}.steps={n}" for stage, n in (("acoustic", 3), ("vocoder", 1), ("joint", 0))]
+    common = [*steps, "callbacks.previews.count=0"]
+    accumulate = [f"trainer.stages.{stage}.accumulate=2" for stage in ("acoustic", "vocoder")]
+    cfg = config("name=alone", *common, *accumulate)
+    train(cfg)
+    two = ["trainer.strategy=ddp_find_unused_parameters_true", "trainer.devices=2", "name=together"]
+    command = [sys.executable, "train.py", *tiny, *common, *two, f"data.raw={cfg.data.raw}", f"outputs={cfg.outputs}"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    alone, together = (payload(Path(cfg.outputs) / name)["state_dict"] for name in ("alone", "together"))
+    # the first of two accumulated batches meets the discriminators before their step, so the vocoder may differ
+    compared = [name for name in alone if name.startswith(("voice.model.acoustic.", "discriminator."))]
+    assert len(compared) > 50
+    for name in compared:
+        torch.testing.assert_close(together[name], alone[name], rtol=1e-4, atol=2e-6, msg=name)
