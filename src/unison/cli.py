@@ -163,7 +163,7 @@ def _hydra(name: str, command: Command, argv: list[str]) -> None:
             of_the_task.append(error)
             raise
 
-    sys.argv = [name, *argv]
+    before, sys.argv = sys.argv, [name, *argv]
     # Hydra raises instead of printing: what is wrong with an override is said below, a fault of ours shows where it is
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
@@ -173,6 +173,8 @@ def _hydra(name: str, command: Command, argv: list[str]) -> None:
         if error in of_the_task:
             raise
         raise UnisonError(_override_problem(error, name, argv)) from error
+    finally:
+        sys.argv = before
 
 
 def _override_problem(error: Exception, name: str, argv: list[str]) -> str:

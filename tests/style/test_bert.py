@@ -7,53 +7,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 transformers = pytest.importorskip("transformers")
 
 from unison.errors import UnisonError  # noqa: E402
+from unison.style import bert as bert_module  # noqa: E402
 from unison.style import build_style  # noqa: E402
 from unison.style.bert import BertStyle  # noqa: E402
-from unison.style.cache import VectorCache  # noqa: E402
 from unison.style.config import BertStyleConfig  # noqa: E402
 
 TEXTS = ["你 好", "a very happy voice", "sad", "高 兴 a", "", "happy " * 300]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random BERT of 16 channels with a WordPiece vocabulary, limited to 64 tokens."""
-    folder = tmp_path_factory.mktemp("bert")
-    words = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        "a",
-        "very",
-        "happy",
-        "sad",
-        "voice",
-        "##s",
-        *"你好高兴",
-    ]
-    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-        initializer_range=0.5,
-    )
-    transformers.BertModel(config).save_pretrained(folder)
-    transformers.BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
-    return folder
 
 
 def reference(folder: Path, text: str) -> Any:
@@ -64,8 +29,8 @@ def reference(folder: Path, text: str) -> Any:
         return model(**tokenizer(text, truncation=True, max_length=64, return_tensors="pt"))
 
 
-def bert(folder: Path | str, cache: Path | None = None, **changes: Any) -> BertStyle:
-    built = build_style(BertStyleConfig(path=str(folder), **changes), {}, cache)
+def bert(folder: Path | str, **changes: Any) -> BertStyle:
+    built = build_style(BertStyleConfig(path=str(folder), **changes), {})
     assert isinstance(built, BertStyle)
     return built
 
@@ -117,22 +82,31 @@ def test_identity(folder: Path, tmp_path: Path) -> None:
     changed = bert(moved).identity
     assert changed["weights_digest"] != identity["weights_digest"]
     assert changed["config_sha256"] == identity["config_sha256"]
+    words = (folder / "vocab.txt").read_text().split("\n")
+    (moved / "swapped.txt").write_text("\n".join([*words[:7], words[8], words[7], *words[9:]]))
+    transformers.BertTokenizerFast(str(moved / "swapped.txt")).save_pretrained(moved)
+    assert bert(moved).identity["tokenizer_sha256"] != identity["tokenizer_sha256"]
+    assert bert(moved).digest != bert(folder).digest
 
 
-def test_vectors_are_cached_by_content(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = bert(folder, tmp_path).encode(TEXTS)
+def test_the_last_vectors_are_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[list[str]] = []
     encode = BertStyle._encode
-    monkeypatch.setattr(
-        BertStyle, "_encode", lambda self, texts: (calls.append(texts), encode(self, texts))[1]
-    )
-    again = bert(folder, tmp_path)
-    assert torch.equal(again.encode([*TEXTS, "new"])[: len(TEXTS)], first)
-    assert torch.equal(again.encode(TEXTS), first)
-    assert calls == [["new"]]
-    bert(folder, tmp_path, pooling="mean").encode(["sad"])  # another encoder, another file
-    assert calls[1:] == [["sad"]]
-    assert len(list(tmp_path.iterdir())) == 2
+    monkeypatch.setattr(BertStyle, "_encode", lambda self, texts: (calls.append(texts), encode(self, texts))[1])
+    monkeypatch.setattr(bert_module, "_REMEMBERED", 3)
+    style = bert(folder)
+    first = style.encode(["a", "sad", "happy"])
+    assert torch.equal(style.encode(["happy", "a"]), first[[2, 0]])
+    assert calls == [["a", "sad", "happy"]]
+    style.encode(["voice"])  # now sad was asked for longest ago
+    style.encode(["a", "happy", "voice"])
+    assert calls[1:] == [["voice"]]
+    style.encode(["sad"])
+    assert calls[2:] == [["sad"]]
+    many = style.encode([*TEXTS, "a"])  # more than are remembered
+    assert many.shape == (7, 16)
+    torch.testing.assert_close(many[-1], first[0])
+    assert len(style._known) == 3
 
 
 def test_wrong_settings() -> None:
@@ -165,9 +139,7 @@ def test_no_pooler_in_the_weights(folder: Path, tmp_path: Path) -> None:
             shutil.copy(folder / name, tmp_path / name)
     with pytest.raises(UnisonError, match=r"pooler\.dense\.bias.* would be random; .*style\.pooling=mean"):
         bert(tmp_path).encode(["a"])
-    torch.testing.assert_close(
-        bert(tmp_path, pooling="cls").encode(["a"]), bert(folder, pooling="cls").encode(["a"])
-    )
+    torch.testing.assert_close(bert(tmp_path, pooling="cls").encode(["a"]), bert(folder, pooling="cls").encode(["a"]))
 
 
 def test_hub_id_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,36 +166,3 @@ def test_without_transformers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_configs_need_no_torch() -> None:
     code = "import sys, unison.style.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def vectors(*texts: str) -> dict[str, np.ndarray]:
-    return {text: np.random.default_rng(len(text)).random(6, dtype=np.float32) for text in texts}
-
-
-def test_cache_survives_interruptions_and_flips(tmp_path: Path) -> None:
-    one, two, three = vectors("a"), vectors("你好"), vectors("ccc")
-    VectorCache(tmp_path, "e", 6).add(one | two)
-    path = tmp_path / "e.vectors"
-    size = path.stat().st_size
-    path.write_bytes(path.read_bytes() + b"half a record")
-    cache = VectorCache(tmp_path, "e", 6)
-    assert np.array_equal(cache.get("你好"), two["你好"])  # type: ignore[arg-type]
-    cache.add(three)
-    assert path.stat().st_size == size // 2 * 3
-    content = bytearray(path.read_bytes())
-    content[size // 2 - 1] ^= 1  # the last byte of the first vector
-    path.write_bytes(content)
-    cache = VectorCache(tmp_path, "e", 6)
-    assert cache.get("a") is None
-    assert np.array_equal(cache.get("ccc"), three["ccc"])  # type: ignore[arg-type]
-    assert cache.get("d") is None
-
-
-def test_two_writers_share_a_file(tmp_path: Path) -> None:
-    first, second = VectorCache(tmp_path, "e", 6), VectorCache(tmp_path, "e", 6)
-    a, b = vectors("a"), vectors("bb")
-    first.add(a)
-    second.add(b)
-    both = VectorCache(tmp_path, "e", 6)
-    assert np.array_equal(both.get("a"), a["a"])  # type: ignore[arg-type]
-    assert np.array_equal(both.get("bb"), b["bb"])  # type: ignore[arg-type]

@@ -26,7 +26,8 @@ def parse_labels(prompt: str | None, labels: dict[str, list[str]]) -> dict[str, 
             continue
         if given:
             if value not in labels.get(name, []):
-                problems.append(f"prompt={prompt}: no {part.strip()}; {_known(labels)}")
+                hint = _nearest(value, labels[name]) if name in labels else ""
+                problems.append(f"prompt={prompt}: no {part.strip()}; {hint}{_known(labels)}")
             found[name] = value
             continue
         classes = [kind for kind, values in labels.items() if name in values]
@@ -36,13 +37,16 @@ def parse_labels(prompt: str | None, labels: dict[str, list[str]]) -> dict[str, 
             meant = " or ".join(f"{kind}={name}" for kind in classes)
             problems.append(f"prompt={prompt}: {name} may be {meant}; say which")
         else:
-            every = [value for values in labels.values() for value in values]
-            near = difflib.get_close_matches(name, every, n=3, cutoff=0.5)
-            hint = f"nearest: {', '.join(near)}; " if near else ""
+            hint = _nearest(name, [value for values in labels.values() for value in values])
             problems.append(f"prompt={prompt}: no label {name}; {hint}{_known(labels)}")
     if problems:
         raise UnisonError(problems)
     return found
+
+
+def _nearest(label: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(label, known, n=3)
+    return f"nearest: {', '.join(near)}; " if near else ""
 
 
 def _known(labels: dict[str, list[str]]) -> str:
