@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -40,16 +42,17 @@ class Previews(pl.Callback):
 
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         dataset = datamodule.valid_set
-        utterances = list(dataset.utterances[: self.count])
-        if not utterances:
+        chosen = one_a_speaker([u.speaker for u in dataset.utterances])[: self.count]
+        if not chosen:
             return
-        batch = collate([dataset[i] for i in range(len(utterances))]).to(task.device)
+        utterances = [dataset.utterances[i] for i in chosen]
+        batch = collate([dataset[i] for i in chosen]).to(task.device)
         contract = task.contract.replace(trained=dict(task.trained))
         voice = task.speaking_voice
         training = voice.training
         synthesizer = Synthesizer(contract, voice.eval(), task.policy, task.device)
         audios = synthesizer.synthesize(
-            [Request(u.text, u.speaker, u.style.get("prompt"), symbols=tuple(u.symbols)) for u in utterances]
+            [Request(u.text, u.speaker, synthesizer.prompt_of(u.style), symbols=tuple(u.symbols)) for u in utterances]
         )
         with task.policy.autocast():
             out = run_acoustic(voice, batch)
@@ -72,6 +75,16 @@ class Previews(pl.Callback):
                     board.add_audio(f"recording/{utterance.key}", recording[None], task.step, audio.sample_rate)
             figure.clear()
         voice.train(training)
+
+
+def one_a_speaker(speakers: Sequence[str]) -> list[int]:
+    """Indices in turns: the first utterance of every speaker, then the second of every speaker, and so on."""
+    turns: Counter[str] = Counter()
+    order = []
+    for index, speaker in enumerate(speakers):
+        order.append((turns[speaker], index))
+        turns[speaker] += 1
+    return [index for _, index in sorted(order)]
 
 
 def draw(
