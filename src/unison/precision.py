@@ -1,8 +1,9 @@
 """The one place where a dtype is chosen.
 
-A run asks for a precision (``16-mixed``); what the device can do decides what runs. Both are recorded in the contract. Everything
-that has to know a dtype asks the policy: parameters, compute (through autocast), caches, the loss scaler. Whatever must stay in
-float32 (losses, STFT and its inverse, softmax over the vocabulary) says so where it is computed, with ``.float()``.
+A run asks for a precision (``16-mixed``); what the device can do decides what runs. Both are recorded in the contract.
+Everything that has to know a dtype asks the policy: parameters, compute (through autocast), caches, the loss scaler.
+Whatever must stay in float32 (losses, STFT and its inverse, softmax over the vocabulary) says so where it is computed,
+with ``.float()``.
 """
 
 from __future__ import annotations
@@ -81,9 +82,8 @@ def resolve_precision(asked: str, device: torch.device | str) -> PrecisionPolicy
     if device_type == "cpu" and asked == "16-mixed":
         # a CPU has no fast float16 product and its gradients overflow without a GPU's loss scaling habits
         ran = "bf16-mixed"
-    if device_type == "cuda" and asked.startswith("bf16") and not torch.cuda.is_bf16_supported(including_emulation=False):
-        ran = asked.replace("bf16", "16")
-    if device_type == "mps" and asked.startswith("bf16"):
+    old_gpu = device_type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    if asked.startswith("bf16") and (old_gpu or device_type == "mps"):
         ran = asked.replace("bf16", "16")
     if ran != asked:
         log.warning("precision=%s can't run on %s; %s runs instead (both are recorded)", asked, device_type, ran)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-from collections.abc import Callable
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
 from omegaconf import DictConfig
 
+from unison import cli
 from unison.builders import build_voice
 from unison.config.prepare import PrepareConfig
 from unison.config.train import TrainConfig
@@ -166,3 +170,68 @@ def stepper(config: Callable[..., DictConfig], tmp_path: Path) -> Callable[..., 
         return made
 
     return make
+
+
+@dataclass
+class Command:
+    """``python train.py …``, started in a copy of this process, which has imported everything already."""
+
+    pid: int
+    folder: Path
+    code: int = 0
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait; returns the exit code and what was printed to stdout and stderr."""
+        if self.pid:
+            _, status = os.waitpid(self.pid, 0)
+            self.pid = 0
+            self.code = os.waitstatus_to_exitcode(status)
+        return self.code, (self.folder / "out").read_text(), (self.folder / "err").read_text()
+
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        if not self.pid:
+            return False
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid:
+            self.pid, self.code = 0, os.waitstatus_to_exitcode(status)
+        return not pid
+
+
+@pytest.fixture
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Command]]:
+    """``start("name=x", …)`` starts the command ``train``."""
+    started: list[Command] = []
+
+    def run(*argv: str) -> Command:
+        folder = tmp_path_factory.mktemp("command")
+        child = os.fork()
+        if not child:
+            _run_command(argv, folder)
+        started.append(Command(child, folder))
+        return started[-1]
+
+    yield run
+    for command in started:
+        if command.running():
+            os.kill(command.pid, signal.SIGKILL)
+            command.end()
+
+
+def _run_command(argv: Sequence[str], folder: Path) -> NoReturn:
+    code = 1
+    try:
+        for number, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w") for number in (1, 2))
+        logging.root.handlers.clear()
+        cli.run("train", argv)
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +21,6 @@ from unison.training.run import train
 from unison.training.task import Task
 
 Make = Callable[..., DictConfig]
-ROOT = Path(__file__).parents[2]
 ACOUSTIC = [
     "trainer.stages.acoustic.steps=6",
     "trainer.stages.vocoder.steps=0",
@@ -80,29 +77,19 @@ def test_a_signal_in_a_stages_last_step_stops_before_the_next(config: Make, send
     assert names(Path(cfg.outputs) / cfg.name) == ["step0000006.ckpt"]
 
 
-def test_a_signalled_command(config: Make, tiny: list[str]) -> None:
+def test_a_signalled_command(config: Make, tiny: list[str], start: Callable[..., Any]) -> None:
     cfg = config()
     more = [*ACOUSTIC, "trainer.stages.acoustic.steps=100000", "callbacks.checkpoints.every_steps=1"]
-    command = [
-        sys.executable,
-        "train.py",
-        *tiny,
-        *more,
-        f"data.raw={cfg.data.raw}",
-        f"outputs={cfg.outputs}",
-        "name=signalled",
-    ]
+    command = start(*tiny, *more, f"data.raw={cfg.data.raw}", f"outputs={cfg.outputs}", "name=signalled")
     folder = Path(cfg.outputs) / "signalled"
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
     while not list(folder.glob("checkpoints/*.ckpt")):
-        assert process.poll() is None, process.stderr.read()
-    process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 143
+        assert command.running(), command.end()
+    os.kill(command.pid, signal.SIGTERM)
+    code, _, err = command.end()
+    assert code == 143
     step = read_contract(resolve_ckpt(folder).path).step
-    assert f"SIGTERM: saved step {step}, stopping; go on with resume={folder}" in told
-    assert "Traceback" not in told
+    assert f"SIGTERM: saved step {step}, stopping; go on with resume={folder}" in err
+    assert "Traceback" not in err
 
 
 def test_max_minutes(config: Make) -> None:

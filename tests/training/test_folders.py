@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -18,7 +17,6 @@ from unison.training.callbacks import append_metrics, forget_metrics
 from unison.training.run import job_name, train, with_overrides
 
 Make = Callable[..., DictConfig]
-ROOT = Path(__file__).parents[2]
 SHORT = [
     "trainer.stages.acoustic.steps=2",
     "trainer.stages.vocoder.steps=0",
@@ -55,21 +53,12 @@ def problems(cfg: DictConfig) -> list[str]:
     return caught.value.problems
 
 
-def test_a_second_start_is_refused(config: Make, tiny: list[str], short: Path) -> None:
+def test_a_second_start_is_refused(config: Make, tiny: list[str], start: Callable[..., Any], short: Path) -> None:
     before = contents(short)
     cfg = config()
-    command = [
-        sys.executable,
-        "train.py",
-        *tiny,
-        *SHORT,
-        f"data.raw={cfg.data.raw}",
-        f"outputs={cfg.outputs}",
-        "name=short",
-    ]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert ended.returncode == 2
-    assert f"{short} already holds a run: resume={short}" in ended.stderr
+    code, _, err = start(*tiny, *SHORT, f"data.raw={cfg.data.raw}", f"outputs={cfg.outputs}", "name=short").end()
+    assert code == 2
+    assert f"{short} already holds a run: resume={short}" in err
     assert contents(short) == before
 
 
@@ -102,10 +91,12 @@ def test_resuming_takes_the_same_settings_and_what_may_change(config: Make, shor
     assert tree.callbacks.checkpoints.every_steps == 1, "what is not given stays as it was"
 
 
-def test_a_command_resumes_with_more_steps(copy: Path) -> None:
-    command = [sys.executable, "train.py", f"resume={copy}", "trainer.stages.acoustic.steps=3"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
+def test_a_command_resumes_with_more_steps(start: Callable[..., Any], copy: Path) -> None:
+    code, _, err = start(f"resume={copy}", "model.hidden=32").end()
+    assert code == 2
+    assert "model.hidden=32: a resumed run keeps its own configuration" in err
+    code, _, err = start(f"resume={copy}", "model.hidden=16", "trainer.stages.acoustic.steps=3").end()
+    assert code == 0, err
     contract = read_contract(resolve_ckpt(copy).path)
     assert contract.step == 3
     assert contract.tree().trainer.stages.acoustic.steps == 3

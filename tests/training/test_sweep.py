@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,27 +14,18 @@ from omegaconf import DictConfig, OmegaConf
 from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.training.sweep import SweepTable, format_table
 
-ROOT = Path(__file__).parents[2]
 
-
-def test_a_grid_with_a_job_that_fails(config: Callable[..., DictConfig], tiny: list[str], tmp_path: Path) -> None:
+def test_a_grid_with_a_job_that_fails(
+    config: Callable[..., DictConfig], tiny: list[str], start: Callable[..., Any], tmp_path: Path
+) -> None:
     cfg = config()
     steps = ["trainer.stages.acoustic.steps=2", "trainer.stages.vocoder.steps=0", "trainer.stages.joint.steps=0"]
     tiny = [override for override in tiny if not override.startswith("model.hidden")]
     grid = ["model.hidden=16,17", "precision=32-true,bf16-mixed"]
-    command = [
-        sys.executable,
-        "train.py",
-        "-m",
-        *tiny,
-        *steps,
-        *grid,
-        f"data.raw={cfg.data.raw}",
-        "callbacks.previews.count=0",
-    ]
-    ended = subprocess.run([*command, f"outputs={tmp_path}"], cwd=ROOT, capture_output=True, text=True)
-    assert ended.returncode == 2, ended.stderr
-    assert "model.encoder_heads=2: model.hidden=17 is not a multiple of it" in ended.stderr
+    raw = f"data.raw={cfg.data.raw}"
+    code, out, err = start("-m", *tiny, *steps, *grid, raw, "callbacks.previews.count=0", f"outputs={tmp_path}").end()
+    assert code == 2, err
+    assert "model.encoder_heads=2: model.hidden=17 is not a multiple of it" in err
     folder = tmp_path / "csv-emotivoice"
     rows = list(csv.DictReader((folder / "sweep.csv").open()))
     assert [(row["model.hidden"], row["precision"]) for row in rows] == [
@@ -54,11 +43,11 @@ def test_a_grid_with_a_job_that_fails(config: Callable[..., DictConfig], tiny: l
     contract = read_contract(resolve_ckpt(folder / "model.hidden-16,precision-bf16-mixed").path)
     assert contract.precision == {"asked": "bf16-mixed", "ran": "bf16-mixed"}
     assert contract.tree().name == "csv-emotivoice/model.hidden-16,precision-bf16-mixed"
-    (header,) = [line for line in ended.stdout.splitlines() if line.startswith("model.hidden")]
+    (header,) = [line for line in out.splitlines() if line.startswith("model.hidden")]
     assert header.split()[:3] == ["model.hidden", "precision", "status"]
     assert "valid/decoder_mel" in header
-    assert ended.stdout.count("failed: model.encoder_heads") == 2
-    assert str(folder / "sweep.csv") in ended.stdout
+    assert out.count("failed: model.encoder_heads") == 2
+    assert str(folder / "sweep.csv") in out
 
 
 def test_a_job_that_crashes_is_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,6 +108,6 @@ class CorpusDataModule(LightningDataModule):
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """A scheduler's SIGTERM and a terminal's Ctrl-C reach every process of the group; the run, which saves first, ends its workers."""
+    """A scheduler's SIGTERM and a terminal's Ctrl-C reach all processes; the run saves, then ends its workers."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -355,7 +355,7 @@ def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
 
 @contextlib.contextmanager
 def _children_run(run: Run) -> Iterator[None]:
-    """Let the processes that Lightning starts, one a device, train this run: with its very config, and never a whole grid."""
+    """Let the processes that Lightning starts, one a device, train this run with its very config, no whole grid."""
     before = sys.argv
     if HydraConfig.initialized():
         door = getattr(sys.modules["__main__"], "__file__", None) or ""

@@ -1,0 +1,44 @@
+"""Settings that contradict each other are named before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from omegaconf import DictConfig
+
+from unison.config.checks import check
+from unison.config.train import TrainConfig
+from unison.config.validate import validate
+from unison.vocoders.config import HifiGanConfig
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["audio.fmax=5000.0"], "audio.fmax=5000"),
+        (["audio.fmin=4000.0"], "audio.fmin=4000"),
+        (["audio.win_length=1024"], "audio.win_length=1024"),
+        (["audio.n_fft=511", "audio.win_length=511"], "audio.n_fft=511 and audio.hop_length=128"),
+        (["model.hidden=18", "model.decoder_heads=4"], "model.decoder_heads=4"),
+        (["precision.name=8-true"], "precision.name=8-true"),
+        ([f"trainer.stages.{stage}.steps=0" for stage in ("acoustic", "vocoder", "joint")], "trainer.stages: "),
+        (["trainer.stages.joint.accumulate=0"], "trainer.stages.joint.accumulate=0"),
+        (["trainer.validate_every=0"], "trainer.validate_every=0"),
+        (["trainer.log_every=0"], "trainer.log_every=0"),
+        (["losses.mel=0"], "losses.mel and losses.stft are 0"),
+    ],
+)
+def test_each_contradiction_is_named(config: Callable[..., DictConfig], overrides: list[str], named: str) -> None:
+    assert not check(validate(config(), TrainConfig))
+    problems = check(validate(config(*overrides), TrainConfig))
+    assert len(problems) == 1
+    assert problems[0].startswith(named)
+
+
+def test_the_vocoders_rates_must_make_the_hop(config: Callable[..., DictConfig]) -> None:
+    typed = validate(config(), TrainConfig)
+    typed.vocoder = HifiGanConfig(upsample_rates=[8, 8], upsample_kernels=[16, 16])
+    (problem,) = check(typed)
+    assert "vocoder.upsample_rates=[8, 8] multiply to 64, audio.hop_length is 128" in problem
+    assert "e.g. [8, 8, 2, 1]" in problem
