@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import runpy
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from unison.inference.synthesizer import Synthesizer, load
+from unison.text import frontend
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -39,8 +41,15 @@ class Outcome:
 Infer = Callable[..., Outcome]
 
 
+@pytest.fixture(scope="session")
+def _loaded() -> None:
+    """What every child needs, loaded once: the dictionary alone takes a fifth of a second."""
+    frontend("english").symbols("one")
+    importlib.import_module("unison.inference.run")
+
+
 @pytest.fixture
-def infer(tmp_path: Path) -> Infer:
+def infer(tmp_path: Path, _loaded: None) -> Infer:
     """``infer("text=…", stdin="…")``: infer.py as a process of its own, in `tmp_path`.
 
     It is forked off this one, which has torch already: a fresh interpreter would take seconds to get it.

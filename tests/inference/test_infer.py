@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from omegaconf import DictConfig
 
 from unison.contract.checkpoint import read_contract
 from unison.inference.synthesizer import Synthesizer
+from unison.training.run import train
 
 from .conftest import Infer
 
@@ -383,3 +385,32 @@ def test_a_reader_that_goes_away(fresh: Fresh, ckpt: str, tmp_path: Path) -> Non
     assert process.wait(timeout=60) == 141
     assert "Traceback" not in err
     assert "BrokenPipe" not in err
+
+
+# -- a voice that has the symbols ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bilingual(config: Callable[..., DictConfig], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on one speaker's Chinese and English."""
+    folder = tmp_path_factory.mktemp("bilingual")
+    texts = ["你好，世界", "Hello, world: it's 5 o'clock", "世界，你好", "Hello, world. it's 5 o'clock!"]
+    rows = ["path|text|speaker|split"]
+    for index, text in enumerate(texts):
+        rng = np.random.default_rng(index)
+        soundfile.write(folder / f"{index}.wav", 0.1 * rng.normal(size=16000).clip(-3, 3), 8000)
+        rows.append(f"{index}.wav|{text}|li|{'valid' if index == 3 else 'train'}")
+    (folder / "corpus.csv").write_text("\n".join(rows), encoding="utf-8")
+    steps = ["trainer=acoustic", "trainer.stages.acoustic.steps=1", "callbacks.previews.count=0"]
+    train(config(f"data.raw={folder}/corpus.csv", f"outputs={folder}", "name=li", "text=auto", *steps))
+    return folder / "li"
+
+
+@pytest.mark.parametrize(
+    "text", ["你好，世界", "Hello, world: it's 5 o'clock", " {世界} [你好]，", "'hello' {world}, \\ [it's]"]
+)
+def test_free_text_is_spoken_as_typed(bilingual: Path, infer: Infer, tmp_path: Path, text: str) -> None:
+    done = infer(f"ckpt={bilingual}", f"text={text}", "out=a.wav")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["request"]["text"] == text
+    assert len(samples(tmp_path / "a.wav")) > 0
