@@ -71,7 +71,7 @@ class LossConfig:
     feature_matching: float
     """L1 between the discriminators' feature maps."""
     adversarial_start: int
-    """Step of a stage with a vocoder at which the discriminators set in."""
+    """Steps that the vocoder has learnt, over all stages, when the discriminators set in."""
 
 
 @dataclass
