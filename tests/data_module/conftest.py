@@ -19,7 +19,7 @@ CLIPS = 45
 class LengthEncoder:
     """Vectors [length, first character]."""
 
-    identity = "length"
+    digest = "length"
 
     def encode(self, texts: list[str]) -> np.ndarray:
         return np.array([[len(text), ord(text[0])] for text in texts], dtype=np.float32)

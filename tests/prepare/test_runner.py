@@ -421,8 +421,8 @@ def test_the_corpus_own_split_and_labels(tmp_path: Path, config: Config) -> None
 class CountingEncoder:
     """Vectors that are a function of the text; remembers what it was asked."""
 
-    def __init__(self, identity: str = "counting") -> None:
-        self.identity = identity
+    def __init__(self, digest: str = "counting") -> None:
+        self.digest = digest
         self.asked: list[str] = []
 
     def encode(self, texts: list[str]) -> np.ndarray:
