@@ -26,17 +26,13 @@ def problems(values: dict[str, Any]) -> list[str]:
 
 
 def test_builds_what_is_allowed(tmp_path: Path) -> None:
-    node = OmegaConf.create(
-        {"lr": 0.5, "o": {"_target_": "torch.optim.AdamW", "betas": [0.8, 0.9], "lr": "${lr}"}}
-    )
+    node = OmegaConf.create({"lr": 0.5, "o": {"_target_": "torch.optim.AdamW", "betas": [0.8, 0.9], "lr": "${lr}"}})
     optimizer = instantiate(node.o, params=parameters())
     assert type(optimizer) is torch.optim.AdamW
     assert optimizer.defaults["lr"] == 0.5
     schedule = {"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 3}
     assert instantiate(schedule, optimizer=optimizer).step_size == 3
-    callback = instantiate(
-        {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": str(tmp_path)}
-    )
+    callback = instantiate({"_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": str(tmp_path)})
     assert type(callback) is ModelCheckpoint
     geometry = instantiate({"_target_": "unison.audio.geometry.AudioGeometry", "n_mels": 40}, hop_length=128)
     assert (geometry.n_mels, geometry.hop_length) == (40, 128)
@@ -111,9 +107,7 @@ def test_refused_by_its_text_before_any_import(target: object, monkeypatch: pyte
         ("log_mel", unison.audio.mel.log_mel),
     ],
 )
-def test_an_alias_in_our_own_module_is_refused(
-    name: str, value: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_alias_in_our_own_module_is_refused(name: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unison.audio.mel, name, value, raising=False)
     found = problems({"_target_": f"unison.audio.mel.{name}"})
     assert found[0].startswith(f"optim._target_: unison.audio.mel.{name} is not allowed: it leads to ")
@@ -121,9 +115,7 @@ def test_an_alias_in_our_own_module_is_refused(
 
 def test_a_renamed_class_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unison.audio.mel, "Alias", unison.audio.mel.MelSpectrogram, raising=False)
-    assert (
-        "it leads to unison.audio.mel.MelSpectrogram" in problems({"_target_": "unison.audio.mel.Alias"})[0]
-    )
+    assert "it leads to unison.audio.mel.MelSpectrogram" in problems({"_target_": "unison.audio.mel.Alias"})[0]
 
 
 def test_a_module_behind_an_attribute_is_not_walked() -> None:
@@ -157,9 +149,7 @@ def test_nested_targets_are_all_checked_before_anything_is_built(monkeypatch: py
 
 @pytest.mark.parametrize("key", ["_partial_", "_args_", "_recursive_", "_convert_"])
 def test_hydras_other_keys_are_not_taken(key: str) -> None:
-    assert problems({"_target_": "torch.optim.AdamW", key: True})[0].startswith(
-        f"optim.{key}: {key} is not taken"
-    )
+    assert problems({"_target_": "torch.optim.AdamW", key: True})[0].startswith(f"optim.{key}: {key} is not taken")
 
 
 def test_no_target() -> None:
@@ -168,8 +158,7 @@ def test_no_target() -> None:
 
 def test_unknown_class_of_ours() -> None:
     assert (
-        "unison.audio.mel.MelSpektrogram is not there"
-        in problems({"_target_": "unison.audio.mel.MelSpektrogram"})[0]
+        "unison.audio.mel.MelSpektrogram is not there" in problems({"_target_": "unison.audio.mel.MelSpektrogram"})[0]
     )
     assert "unison.audio.nothing.X is not there" in problems({"_target_": "unison.audio.nothing.X"})[0]
 

@@ -54,9 +54,7 @@ class Model(Base):
     names: dict[str, list[int]] = field(default_factory=dict)
     root: Path = Path(".")
     anything: Any = None
-    vocoder: Any = field(
-        default_factory=HifiGan, metadata={"variants": {"hifigan": HifiGan, "griffinlim": GriffinLim}}
-    )
+    vocoder: Any = field(default_factory=HifiGan, metadata={"variants": {"hifigan": HifiGan, "griffinlim": GriffinLim}})
 
     def __post_init__(self) -> None:
         if self.hidden < 0:
@@ -152,9 +150,9 @@ def test_nothing_but_an_int_becomes_a_float(value: object) -> None:
 
 
 def test_variants() -> None:
-    assert validate(
-        {"hidden": 1, "vocoder": {"name": "griffinlim", "iterations": 4}}, Model
-    ).vocoder == GriffinLim(iterations=4)
+    assert validate({"hidden": 1, "vocoder": {"name": "griffinlim", "iterations": 4}}, Model).vocoder == GriffinLim(
+        iterations=4
+    )
     assert problems({"hidden": 1, "vocoder": {"name": "grifinlim"}}) == [
         "model.vocoder.name: found 'grifinlim'; expected one of hifigan, griffinlim; did you mean griffinlim?"
     ]
@@ -175,9 +173,7 @@ def test_variants_whose_dataclass_has_no_name_of_its_own() -> None:
         block: Any = field(metadata={"variants": {"block": Block}})
 
     assert validate({"block": {"name": "block", "kernel": 3}}, Outer).block == Block(3)
-    assert problems({"block": {"name": "block", "kernel": 3, "nam": 1}}, Outer, "") == [
-        "block.nam: no such field"
-    ]
+    assert problems({"block": {"name": "block", "kernel": 3, "nam": 1}}, Outer, "") == ["block.nam: no such field"]
 
 
 def test_missing_values_and_interpolations() -> None:
