@@ -150,9 +150,7 @@ def _read_fields(value: Any, schema: type, where: str, problems: list[str]) -> A
         return _NO_VALUE
 
 
-def _read_variant(
-    value: Any, variants: Mapping[str, type], annotation: Any, where: str, problems: list[str]
-) -> Any:
+def _read_variant(value: Any, variants: Mapping[str, type], annotation: Any, where: str, problems: list[str]) -> Any:
     if value is None and type(None) in typing.get_args(annotation):
         return None
     choices = ", ".join(variants)
@@ -189,9 +187,7 @@ def _read_union(value: Any, annotation: Any, where: str, problems: list[str]) ->
     return _refuse(where, f"expected {type_name(annotation)}, found {_shown(value)}", problems)
 
 
-def _read_sequence(
-    value: list | tuple, kind: type, arguments: tuple[Any, ...], where: str, problems: list[str]
-) -> Any:
+def _read_sequence(value: list | tuple, kind: type, arguments: tuple[Any, ...], where: str, problems: list[str]) -> Any:
     if kind is tuple and arguments and arguments[-1] is not ...:
         if len(value) != len(arguments):
             return _refuse(where, f"expected {len(arguments)} values, found {len(value)}", problems)
