@@ -96,7 +96,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def config(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., DictConfig]:
-    """``config("name=x", …)``: the composed configuration of a tiny run on the corpus, under one shared outputs folder."""
+    """``config("name=x", …)``: the composed configuration of a tiny run, under one shared outputs folder."""
     outputs = tmp_path_factory.mktemp("outputs")
 
     def make(*overrides: str, root: str = "train") -> DictConfig:

@@ -31,7 +31,9 @@ def test_synthesis_and_training_cases_run() -> None:
     assert bench.training(1, SIZES, "bf16-mixed")["seconds"] > 0
 
 
-def test_run_prints_and_writes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_prints_and_writes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(bench, "_cases", lambda: {"startup": [("help", bench.startup_help, ())]})
     out = tmp_path / "figures.json"
     bench.run(OmegaConf.create(vars(BenchConfig(["startup"], 1, 1, str(out)))))

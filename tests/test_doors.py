@@ -42,14 +42,26 @@ def bznsyp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def door(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, input=stdin, capture_output=True, text=True, env=environment, timeout=300
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
     )
 
 
 def test_databaker_trains_and_speaks(bznsyp: Path, tmp_path: Path) -> None:
     sizes = [o for o in TINY if not o.startswith(("data=", "audio=", "text="))]
     trained = door(
-        "train.py", "data=databaker", "precision=16-mixed", *sizes, f"data.raw={bznsyp}", f"outputs={tmp_path}", "name=b"
+        "train.py",
+        "data=databaker",
+        "precision=16-mixed",
+        *sizes,
+        f"data.raw={bznsyp}",
+        f"outputs={tmp_path}",
+        "name=b",
     )
     assert trained.returncode == 0, trained.stderr
     out = tmp_path / "hello.wav"
@@ -63,6 +75,8 @@ def test_databaker_trains_and_speaks(bznsyp: Path, tmp_path: Path) -> None:
     assert said["request"]["text"] == "你好，世界"
     # the processor has no fast float16: what was asked for and what ran are two facts
     assert said["precision"]["ran"] == "bf16-mixed"
-    contract = json.loads(door("-m", "unison.cli", "inspect", f"ckpt={tmp_path / 'b'}", "format=json").stdout)["contract"]
+    contract = json.loads(door("-m", "unison.cli", "inspect", f"ckpt={tmp_path / 'b'}", "format=json").stdout)[
+        "contract"
+    ]
     assert contract["precision"] == {"asked": "16-mixed", "ran": "bf16-mixed"}
     assert contract["speakers"] == ["BZNSYP"]

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def training(repeats: int, overrides: list[str], precision: str) -> dict[str, fl
         torch.manual_seed(0)
         batches: Any = [_random_batch() for _ in range(steps)]
         trainer.fit(task, DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch))
-    return {"seconds": statistics.median(b - a for a, b in zip(times[1:], times[2:], strict=False))}
+    return {"seconds": statistics.median(b - a for a, b in pairwise(times[1:]))}
 
 
 def loader(repeats: int) -> dict[str, float]:
@@ -156,7 +157,9 @@ def loader(repeats: int) -> dict[str, float]:
         train(tree)
         with open(Path(folder) / "csv" / "metrics.csv", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["train/loader_wait_share"]]
-    figures = {name: [float(row[f"train/{name}"]) for row in rows] for name in ("loader_wait_share", "audio_per_second")}
+    figures = {
+        name: [float(row[f"train/{name}"]) for row in rows] for name in ("loader_wait_share", "audio_per_second")
+    }
     # the first half warms up
     return {name: statistics.fmean(values[len(values) // 2 :]) for name, values in figures.items()}
 

@@ -1,7 +1,7 @@
 """Where config stops: a contract's configuration and lists become plain torch modules.
 
-To add a model or a vocoder: write its dataclass and its module, name the dataclass in ``unison.config.train``, build it here, and give
-it a YAML file in ``conf/``.
+To add a model or a vocoder: write its dataclass and its module, name the dataclass in ``unison.config.train``, build it
+here, and give it a YAML file in ``conf/``.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Voice(nn.Module):
         self.style = style
 
     def vectors(self, labels: Tensor, style: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
-        """What conditions the model: learned vectors of ``labels`` [B, 4] beside a frozen encoder's ``style`` [B, S], and
-        ``content`` [B, S]. Either may have width 0."""
+        """What conditions the model: learned vectors of ``labels`` [B, 4] beside a frozen encoder's ``style`` [B, S],
+        and ``content`` [B, S]; either may have width 0."""
         return torch.cat((self.style(labels).to(style.dtype), style), dim=-1), content
 
 
@@ -77,9 +77,7 @@ def build_voice(contract: Contract) -> Voice:
         vocoder=build_vocoder(config.vocoder, config.audio),
     )
     statistics: dict[str, Sequence[float]] = contract.statistics
-    model.acoustic.set_mel_statistics(
-        torch.tensor(statistics["mel_mean"]), torch.tensor(statistics["mel_std"])
-    )
+    model.acoustic.set_mel_statistics(torch.tensor(statistics["mel_mean"]), torch.tensor(statistics["mel_std"]))
     return Voice(model, style)
 
 

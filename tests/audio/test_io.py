@@ -114,7 +114,4 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path, name: str, samples: n
 
 def test_importing_needs_no_torch() -> None:
     code = "import sys, unison.audio.io; print('torch' in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        == "False\n"
-    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

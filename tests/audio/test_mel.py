@@ -9,9 +9,7 @@ from unison.audio.mel import MelSpectrogram, log_mel, mel_filterbank
 
 GEOMETRIES = [
     AudioGeometry(),
-    AudioGeometry(
-        sample_rate=24000, n_fft=2048, hop_length=300, win_length=1200, n_mels=100, fmin=20, fmax=12000
-    ),
+    AudioGeometry(sample_rate=24000, n_fft=2048, hop_length=300, win_length=1200, n_mels=100, fmin=20, fmax=12000),
     AudioGeometry(sample_rate=8000, n_fft=512, hop_length=100, win_length=400, n_mels=40, fmax=4000),
 ]
 

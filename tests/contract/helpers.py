@@ -48,9 +48,7 @@ def payload(step: int = 400, **changes: Any) -> dict[str, Any]:
             "voice.empty": torch.zeros(0, 3),
             "discriminator.weight": torch.randn(9, generator=generator),
         },
-        "optimizer_states": [
-            {"state": {0: {"step": 4.0}}, "param_groups": [{"betas": (0.9, 0.99), "fused": None}]}
-        ],
+        "optimizer_states": [{"state": {0: {"step": 4.0}}, "param_groups": [{"betas": (0.9, 0.99), "fused": None}]}],
     }
     values |= changes
     ours = contract(step=step, weights_digest=weights_digest(speaking_weights(values)))

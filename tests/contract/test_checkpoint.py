@@ -181,9 +181,7 @@ def test_a_url_is_never_followed() -> None:
 def test_code_is_named_and_never_run(tmp_path: Path, form: str, protocol: int) -> None:
     path = tmp_path / "a.ckpt"
     value = {"contract": contract().to_dict(), "state_dict": {"x": Evil(tmp_path)}}
-    path.write_bytes(
-        pickle.dumps(value, protocol=protocol) if form == "pickle" else zip_with_pickle(value, protocol)
-    )
+    path.write_bytes(pickle.dumps(value, protocol=protocol) if form == "pickle" else zip_with_pickle(value, protocol))
     if form == "sealed zip":
         sealed(path)
     text = message(path)
@@ -267,9 +265,7 @@ class Full:
 
 
 @pytest.mark.parametrize("room", [0, 50, 5000, "all but the digest"])
-def test_full_disk_keeps_the_earlier_checkpoint(
-    ckpt: Path, room: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_keeps_the_earlier_checkpoint(ckpt: Path, room: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     before = ckpt.read_bytes()
     if room == "all but the digest":
         room = len(before) - 80
@@ -294,9 +290,7 @@ def test_failure_at_the_last_moment(ckpt: Path, function: str, monkeypatch: pyte
         raise OSError(errno.ENOSPC if function == "fsync" else errno.EIO, "not now")
 
     monkeypatch.setattr(os, function, fail)
-    with pytest.raises(
-        UnisonError, match="disk is full" if function == "fsync" else "can't be written: not now"
-    ):
+    with pytest.raises(UnisonError, match="disk is full" if function == "fsync" else "can't be written: not now"):
         write_checkpoint(payload(800), ckpt)
     assert ckpt.read_bytes() == before
     assert os.listdir(ckpt.parent) == [ckpt.name]
@@ -320,9 +314,7 @@ def test_a_really_full_device() -> None:
 def test_data_reaches_the_disk_before_the_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(
-        os, "fsync", lambda fd: (calls.append(f"sync {os.readlink(f'/proc/self/fd/{fd}')}"), fsync(fd))
-    )
+    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append(f"sync {os.readlink(f'/proc/self/fd/{fd}')}"), fsync(fd)))
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
     write_checkpoint(payload(), tmp_path / "a.ckpt")
     assert len(calls) == 3

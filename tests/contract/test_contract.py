@@ -109,9 +109,7 @@ def test_schema_must_be_a_number(schema: object) -> None:
 def test_older_schemas_are_migrated_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SCHEMA", 3)
     monkeypatch.setitem(module.MIGRATIONS, 1, lambda old: {**old, "steps": old["n"]})
-    monkeypatch.setitem(
-        module.MIGRATIONS, 2, lambda old: {k: v for k, v in old.items() if k not in ("n", "steps")}
-    )
+    monkeypatch.setitem(module.MIGRATIONS, 2, lambda old: {k: v for k, v in old.items() if k not in ("n", "steps")})
     migrated = module.migrate({"schema": 1, "n": 4, "kind": "tts"})
     assert migrated == {"schema": 3, "kind": "tts"}
 

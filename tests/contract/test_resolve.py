@@ -81,9 +81,7 @@ def test_all_damaged(run: Path) -> None:
 def test_nothing_there(run: Path) -> None:
     with pytest.raises(UnisonError, match=rf"no such file or folder; nearest: {run}"):
         resolve_ckpt(run.parent / "demi")
-    with pytest.raises(
-        UnisonError, match=rf"no checkpoint there; looked for .*the run folders in it are {run}"
-    ):
+    with pytest.raises(UnisonError, match=rf"no checkpoint there; looked for .*the run folders in it are {run}"):
         resolve_ckpt(run.parent)
     with pytest.raises(UnisonError, match="download it first"):
         resolve_ckpt("https://example.org/a.ckpt")

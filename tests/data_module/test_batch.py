@@ -126,6 +126,4 @@ def test_a_pickled_corpus_holds_no_features(corpus: Corpus) -> None:
     corpus.style_table[0]
     assert len(pickle.dumps(corpus)) == size
     copy = pickle.loads(pickle.dumps(corpus))
-    np.testing.assert_array_equal(
-        copy.features.mel(copy.utterances[3]), corpus.features.mel(corpus.utterances[3])
-    )
+    np.testing.assert_array_equal(copy.features.mel(copy.utterances[3]), corpus.features.mel(corpus.utterances[3]))

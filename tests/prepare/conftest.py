@@ -31,9 +31,7 @@ def write_table(raw: Path, rows: list[tuple[str, str, str]]) -> None:
     (raw / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def make_corpus(
-    raw: Path, count: int, speakers: tuple[str, ...] = ("ann", "bob")
-) -> list[tuple[str, str, str]]:
+def make_corpus(raw: Path, count: int, speakers: tuple[str, ...] = ("ann", "bob")) -> list[tuple[str, str, str]]:
     """`count` good clips by turns of the speakers; returns the rows of the table."""
     raw.mkdir(parents=True, exist_ok=True)
     rows = []

@@ -161,14 +161,10 @@ def test_every_kind_of_reject(tmp_path: Path, config: Config, capsys: pytest.Cap
     assert contents(tmp_path / "out") == before
 
 
-def test_too_many_rejects_stop_and_keep_what_is_computed(
-    tmp_path: Path, config: Config, counted: list[int]
-) -> None:
+def test_too_many_rejects_stop_and_keep_what_is_computed(tmp_path: Path, config: Config, counted: list[int]) -> None:
     raw = tmp_path / "raw"
     rows = make_corpus(raw, 6)
-    write_table(
-        raw, [(path, "你好" if i < 2 else text, speaker) for i, (path, text, speaker) in enumerate(rows)]
-    )
+    write_table(raw, [(path, "你好" if i < 2 else text, speaker) for i, (path, text, speaker) in enumerate(rows)])
     with pytest.raises(UnisonError, match="2 unknown symbols") as caught:
         run(config(max_reject_share=0.3), tmp_path / "out")
     assert "clip000" in str(caught.value)
@@ -187,18 +183,13 @@ def test_nothing_usable_is_an_error_whatever_the_share(tmp_path: Path, config: C
         run(config(max_reject_share=1.0), tmp_path / "out")
 
 
-def test_other_length_limits_compute_only_what_they_let_in(
-    tmp_path: Path, config: Config, counted: list[int]
-) -> None:
+def test_other_length_limits_compute_only_what_they_let_in(tmp_path: Path, config: Config, counted: list[int]) -> None:
     make_corpus(tmp_path / "raw", 9)
     few = run(config(max_seconds=0.7, trim_db=None, max_reject_share=0.9), tmp_path / "out")
     assert len(counted) == len(few.utterances) == 5
     everything = run(config(trim_db=None), tmp_path / "out")
     assert len(counted) == len(everything.utterances) == 9
-    assert (
-        len(run(config(max_seconds=0.7, trim_db=None, max_reject_share=0.9), tmp_path / "out").utterances)
-        == 5
-    )
+    assert len(run(config(max_seconds=0.7, trim_db=None, max_reject_share=0.9), tmp_path / "out").utterances) == 5
     assert len(counted) == 9
 
 
@@ -298,9 +289,7 @@ def test_full_disk_is_named(tmp_path: Path, config: Config, monkeypatch: pytest.
         run(config(), tmp_path / "out")
 
 
-def test_growth_keeps_ids_and_computes_the_new_alone(
-    tmp_path: Path, config: Config, counted: list[int]
-) -> None:
+def test_growth_keeps_ids_and_computes_the_new_alone(tmp_path: Path, config: Config, counted: list[int]) -> None:
     raw = tmp_path / "raw"
     rows = make_corpus(raw, 6, speakers=("mia", "zoe"))
     first = run(config(), tmp_path / "out")
@@ -331,9 +320,7 @@ def test_changed_texts_compute_nothing(tmp_path: Path, config: Config, counted: 
     assert len(counted) == 4
 
 
-def test_a_speaker_who_left_keeps_the_id(
-    tmp_path: Path, config: Config, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_speaker_who_left_keeps_the_id(tmp_path: Path, config: Config, capsys: pytest.CaptureFixture[str]) -> None:
     rows = make_corpus(tmp_path / "raw", 6)
     run(config(), tmp_path / "out")
     write_table(tmp_path / "raw", [row for row in rows if row[2] == "bob"])
@@ -374,9 +361,7 @@ def test_statistics_are_those_of_the_training_split(tmp_path: Path, config: Conf
     mels = np.concatenate([features.mel(u) for u in train]).astype(np.float64)
     np.testing.assert_allclose(statistics.mel_mean, mels.mean(0), rtol=1e-9)
     np.testing.assert_allclose(statistics.mel_std, mels.std(0), rtol=1e-9)
-    f0 = np.concatenate([interpolate(features.f0(u)) for u in train if features.f0(u).any()]).astype(
-        np.float64
-    )
+    f0 = np.concatenate([interpolate(features.f0(u)) for u in train if features.f0(u).any()]).astype(np.float64)
     np.testing.assert_allclose([statistics.f0_mean, statistics.f0_std], [f0.mean(), f0.std()], rtol=1e-9)
     energies = np.concatenate([features.energy(u) for u in train]).astype(np.float64)
     np.testing.assert_allclose(
@@ -444,9 +429,7 @@ def test_style_vectors_are_computed_once_a_text(tmp_path: Path, config: Config) 
     for utterance in corpus.utterances:
         prompt = utterance.style.get("prompt") or utterance.text
         np.testing.assert_array_equal(corpus.style_table[utterance.prompt_row], encoder.encode([prompt])[0])
-        np.testing.assert_array_equal(
-            corpus.style_table[utterance.content_row], encoder.encode([utterance.text])[0]
-        )
+        np.testing.assert_array_equal(corpus.style_table[utterance.content_row], encoder.encode([utterance.text])[0])
     assert len(corpus.style_table) == 5
 
     again = CountingEncoder()

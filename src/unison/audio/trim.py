@@ -22,9 +22,7 @@ def trim(waveform: np.ndarray, sample_rate: int, trim_db: float, margin_ms: floa
         float [L'], a view of the waveform; the whole of it when it is silent.
     """
     frame = max(round(sample_rate * _FRAME_SECONDS), 1)
-    power = (
-        np.pad(np.square(waveform, dtype=np.float64), (0, -len(waveform) % frame)).reshape(-1, frame).mean(1)
-    )
+    power = np.pad(np.square(waveform, dtype=np.float64), (0, -len(waveform) % frame)).reshape(-1, frame).mean(1)
     if not power.any():
         return waveform
     loud = np.flatnonzero(power >= power.max() * 10 ** (-abs(trim_db) / 10))

@@ -64,9 +64,7 @@ def write_checkpoint(payload: Mapping[str, Any], path: str | Path) -> None:
         write_archive(plain, file)
 
 
-def read_checkpoint(
-    path: str | Path, map_location: str | torch.device = "cpu", mmap: bool = True
-) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, map_location: str | torch.device = "cpu", mmap: bool = True) -> dict[str, Any]:
     """The payload of a checkpoint, after verifying its digest.
 
     With `mmap` the tensors' bytes are read when they are first used.
@@ -151,9 +149,7 @@ def _newest_valid(candidates: list[Path]) -> ResolvedCkpt:
         except UnisonError as error:
             damaged += error.problems
         else:
-            note = (
-                f"taking {path.name}, the newest valid checkpoint: " + "; ".join(damaged) if damaged else None
-            )
+            note = f"taking {path.name}, the newest valid checkpoint: " + "; ".join(damaged) if damaged else None
             return ResolvedCkpt(path, "run", note)
     raise UnisonError([f"{candidates[0].parent}: none of its {len(damaged)} checkpoints is valid", *damaged])
 
@@ -184,9 +180,7 @@ def _plain(value: Any, where: str, problems: list[str]) -> Any:
         return value
     if kind in (torch.Tensor, torch.nn.Parameter):
         if value.layout is not torch.strided or value.is_meta:
-            problems.append(
-                f"{where}: expected a dense tensor with data, found {value.layout}, {value.device}"
-            )
+            problems.append(f"{where}: expected a dense tensor with data, found {value.layout}, {value.device}")
         return value.detach()
     if kind in (list, tuple):
         return kind(_plain(item, f"{where}[{i}]", problems) for i, item in enumerate(value))

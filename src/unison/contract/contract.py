@@ -164,9 +164,7 @@ def _problems(contract: Contract) -> list[str]:
     lists = {"speakers": contract.speakers, "symbols": contract.symbols}
     lists |= {f"labels.{name}": values for name, values in contract.labels.items()}
     for where, names in lists.items():
-        problems += [
-            f"contract.{where}: {name!r} stands at {places}" for name, places in _repeated(names).items()
-        ]
+        problems += [f"contract.{where}: {name!r} stands at {places}" for name, places in _repeated(names).items()]
     try:
         problems += _geometry_problems(contract.audio)
     except UnisonError as error:

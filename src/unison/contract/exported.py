@@ -53,9 +53,7 @@ def read_exported(folder: str | Path) -> tuple[Contract, dict[str, torch.Tensor]
     path = Path(folder) / WEIGHTS_FILE
     contract = read_exported_contract(folder)
     if not path.is_file():
-        raise UnisonError(
-            f"{path}: no such file; an exported folder holds {CONTRACT_FILE} and {WEIGHTS_FILE}"
-        )
+        raise UnisonError(f"{path}: no such file; an exported folder holds {CONTRACT_FILE} and {WEIGHTS_FILE}")
     try:
         weights = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -68,21 +66,15 @@ def read_exported_contract(folder: str | Path) -> Contract:
     """The contract of an exported folder, verified; its weights are not read."""
     path = Path(folder) / CONTRACT_FILE
     if not path.is_file():
-        raise UnisonError(
-            f"{path}: no such file; an exported folder holds {CONTRACT_FILE} and {WEIGHTS_FILE}"
-        )
+        raise UnisonError(f"{path}: no such file; an exported folder holds {CONTRACT_FILE} and {WEIGHTS_FILE}")
     try:
         document: Any = json.loads(path.read_bytes())
         stated, values = document["sha256"], document["contract"]
         whole = stated == json_digest(values)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UnisonError(
-            f"{path}: not an exported contract, or damaged; copy it again, or export again"
-        ) from error
+        raise UnisonError(f"{path}: not an exported contract, or damaged; copy it again, or export again") from error
     if not whole:
-        raise UnisonError(
-            f"{path}: changed after export (its SHA-256 is another); copy it again, or export again"
-        )
+        raise UnisonError(f"{path}: changed after export (its SHA-256 is another); copy it again, or export again")
     try:
         return Contract.from_dict(values)
     except UnisonError as error:

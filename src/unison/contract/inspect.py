@@ -31,11 +31,7 @@ def run(cfg: DictConfig) -> None:
         log.warning(found.note)
     contract = read_contract(found.path)
     if config.format == "json":
-        print(
-            json.dumps(
-                {"digest": contract.digest, "contract": contract.to_dict()}, indent=2, ensure_ascii=False
-            )
-        )
+        print(json.dumps({"digest": contract.digest, "contract": contract.to_dict()}, indent=2, ensure_ascii=False))
     else:
         print(f"{found.path}\n\n{describe(contract)}")
 
@@ -75,9 +71,7 @@ def describe(contract: Contract) -> str:
 
 def _section(title: str, rows: Mapping[str, Any]) -> str:
     width = max(map(len, rows))
-    return "\n".join(
-        [title, *(f"  {name:<{width}}  {_shown(value)}".rstrip() for name, value in rows.items())]
-    )
+    return "\n".join([title, *(f"  {name:<{width}}  {_shown(value)}".rstrip() for name, value in rows.items())])
 
 
 def _precision(precision: Mapping[str, str]) -> str:

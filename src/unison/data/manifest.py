@@ -129,9 +129,7 @@ class CorpusInfo:
             fields["statistics"] = Statistics(**fields["statistics"])
             return cls(**fields)
         except FileNotFoundError as error:
-            raise UnisonError(
-                f"{folder}: holds no prepared corpus; run `unison prepare data=…` first"
-            ) from error
+            raise UnisonError(f"{folder}: holds no prepared corpus; run `unison prepare data=…` first") from error
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise UnisonError(
                 f"{path}: does not describe a prepared corpus ({error}); delete it and run `unison prepare`"

@@ -76,9 +76,7 @@ def extract(pcm: np.ndarray, geometry: AudioGeometry) -> dict[str, np.ndarray]:
 class Measurer:
     """Measures clips; sent to every worker process once."""
 
-    def __init__(
-        self, data: DataConfig, geometry: AudioGeometry, frontend: str, known: frozenset[str]
-    ) -> None:
+    def __init__(self, data: DataConfig, geometry: AudioGeometry, frontend: str, known: frozenset[str]) -> None:
         self.data = data
         self.geometry = geometry
         self.frontend_name = frontend

@@ -145,7 +145,8 @@ def staleness(
     if changed:
         return f"changed since it was prepared: {', '.join(changed)}"
     if style is not None and style.digest != info.style_identity:
-        return f"its style vectors are by another encoder ({(info.style_identity or 'none')[:12]}, not {style.digest[:12]})"
+        known = (info.style_identity or "none")[:12]
+        return f"its style vectors are by another encoder ({known}, not {style.digest[:12]})"
     for name, dtype in FEATURES.items():
         path = folder / name
         needed = info.sizes["frames"] * feature_width(name, geometry) * dtype.itemsize
@@ -217,8 +218,7 @@ def _prepare(
             "frames": frames,
         },
         seconds={
-            split: round(sum(u.seconds for u in utterances if u.split == split), 3)
-            for split in ("train", "valid")
+            split: round(sum(u.seconds for u in utterances if u.split == split), 3) for split in ("train", "valid")
         },
         style_dim=style_dim,
         style_identity=style.digest if style is not None else None,
@@ -259,9 +259,7 @@ def _measure(
     with bar, closing(_results(measurer, clips, data.workers)) as results:
         for clip, result in results:
             _settle(clip, result, data, geometry, store, outcome)
-            bar.set_postfix_str(
-                f"{outcome.seconds / 3600:.2f} h, {len(outcome.rejects)} rejected", refresh=False
-            )
+            bar.set_postfix_str(f"{outcome.seconds / 3600:.2f} h, {len(outcome.rejects)} rejected", refresh=False)
             bar.update()
     outcome.rejects.sort(key=lambda reject: reject["key"])
     return outcome
@@ -415,9 +413,7 @@ def _splits(utterances: Sequence[Utterance], given: dict[str, str | None], share
 
     Every speaker keeps a clip to train on, and one clip at least is held out where any speaker has two.
     """
-    rank = {
-        u.key: int.from_bytes(hashlib.sha256(u.key.encode()).digest()[:8], "big") / 2**64 for u in utterances
-    }
+    rank = {u.key: int.from_bytes(hashlib.sha256(u.key.encode()).digest()[:8], "big") / 2**64 for u in utterances}
     split = {u.key: given.get(u.key) or ("valid" if rank[u.key] < share else "train") for u in utterances}
     by_speaker: dict[str, list[str]] = {}
     for utterance in utterances:
@@ -446,9 +442,7 @@ def _encode_styles(
 
     prompts = [u.style.get("prompt") or u.text for u in utterances]
     texts = list(
-        dict.fromkeys(
-            text for pair in zip(prompts, (u.text for u in utterances), strict=True) for text in pair
-        )
+        dict.fromkeys(text for pair in zip(prompts, (u.text for u in utterances), strict=True) for text in pair)
     )
     dim = style.encode(texts[:1]).shape[1]
     with closing(StyleTable(folder, style.digest, dim)) as table:
@@ -475,9 +469,7 @@ def _statistics(folder: Path, geometry: AudioGeometry, utterances: Sequence[Utte
 def _fingerprint(
     utterances: Sequence[Utterance], speakers: Sequence[str], symbols: Sequence[str], geometry: AudioGeometry
 ) -> str:
-    content = sorted(
-        [u.digest, u.text, u.symbols, u.speaker, u.split, sorted(u.style.items())] for u in utterances
-    )
+    content = sorted([u.digest, u.text, u.symbols, u.speaker, u.split, sorted(u.style.items())] for u in utterances)
     whole = [content, list(speakers), list(symbols), asdict(geometry)]
     return hashlib.sha256(json.dumps(whole, ensure_ascii=False).encode()).hexdigest()
 
@@ -512,9 +504,7 @@ def _listing(data: DataConfig) -> str | None:
         tables = [raw] if raw.is_file() else sorted(raw.glob("*.[ct]sv"))
         paths = [*tables, *(entry.audio for entry in entries if isinstance(entry, Clip))]
     else:
-        paths = sorted(
-            Path(folder, name) for folder, _, names in os.walk(raw, followlinks=True) for name in names
-        )
+        paths = sorted(Path(folder, name) for folder, _, names in os.walk(raw, followlinks=True) for name in names)
     for path in paths:
         # a dangling link is no file
         if path.exists():

@@ -27,9 +27,7 @@ class Moments:
         delta = mean - self.mean
         total = self.count + len(values)
         self._squares = (
-            self._squares
-            + np.square(values - mean).sum(0)
-            + np.square(delta) * self.count * len(values) / total
+            self._squares + np.square(values - mean).sum(0) + np.square(delta) * self.count * len(values) / total
         )
         self.mean = self.mean + delta * len(values) / total
         self.count = total

@@ -39,9 +39,7 @@ _TOKEN = re.compile(
     r"|(?P<other>.)",
     re.IGNORECASE | re.DOTALL,
 )
-_TYPED = str.maketrans(
-    {"’": "'", "‘": "'", "“": '"', "”": '"', "，": ",", "。": ".", "！": "!", "？": "?", "、": ","}
-)
+_TYPED = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "，": ",", "。": ".", "！": "!", "？": "?", "、": ","})
 # In capitals these are abbreviations, although the dictionary has a word so spelled.
 _SPELLED = {"AI", "ID", "IP", "IT", "PM", "AM", "US", "EU", "UN", "PC", "CD", "TV"}
 # fmt: off
@@ -87,9 +85,7 @@ class EnglishFrontend:
                 unreadable.append(match[0])
         if unreadable:
             names = ", ".join(f"'{c}' (U+{ord(c):04X})" for c in dict.fromkeys(unreadable))
-            raise UnisonError(
-                f"the English frontend can't read {names} in '{text[:60]}'; remove or spell them out"
-            )
+            raise UnisonError(f"the English frontend can't read {names} in '{text[:60]}'; remove or spell them out")
         if not symbols:
             raise UnisonError(f"there is nothing to read in '{text[:60]}'")
         return [BOUNDARY, *symbols[:-1], BOUNDARY]
@@ -100,9 +96,7 @@ def pronounce(word: str) -> tuple[str, ...]:
     """The ARPAbet phones of a word (letters and apostrophes only; capitals tell an acronym); always some."""
     known = dictionary()
     lower = word.lower()
-    acronym = (
-        word.isupper() and len(word) > 1 and (word in _SPELLED or (lower not in known and _is_acronym(lower)))
-    )
+    acronym = word.isupper() and len(word) > 1 and (word in _SPELLED or (lower not in known and _is_acronym(lower)))
     if acronym:
         return spell(lower)
     if lower in known:
@@ -124,10 +118,7 @@ def dictionary() -> dict[str, str]:
 def spell(letters: str) -> tuple[str, ...]:
     """The phones of the letters' names, other characters left out."""
     return tuple(
-        phone
-        for letter in letters.lower()
-        if letter.isalpha()
-        for phone in dictionary()[f"{letter}."].split()
+        phone for letter in letters.lower() if letter.isalpha() for phone in dictionary()[f"{letter}."].split()
     )
 
 

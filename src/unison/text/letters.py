@@ -145,9 +145,7 @@ _COMPILED = {
     for letter, rules in _RULES.items()
 }
 # Endings that draw the stress to the syllable before them.
-_STRESS_BEFORE = re.compile(
-    r"(?:[tsc]ion|[tc]ial|ic|ical|ity|[tc]ious|ian|ia|io|graphy|logy|ify|eous|ual)s?$"
-)
+_STRESS_BEFORE = re.compile(r"(?:[tsc]ion|[tc]ial|ic|ical|ity|[tc]ious|ian|ia|io|graphy|logy|ify|eous|ual)s?$")
 _UNSTRESSED_PREFIX = re.compile(
     r"^(?:a(?=[bcdfglnpst]{2})|be|de|re|ex|en|em|in|im|un|con|com|dis|mis|pre|pro|per|sub)(?=[a-z]{3})"
 )
@@ -176,9 +174,7 @@ def _stress(phones: list[str], word: str) -> list[str]:
     places = [index for index, phone in enumerate(phones) if phone in VOWELS]
     count = len(places)
     if _STRESS_BEFORE.search(word) and count > 1:
-        stressed = max(
-            count - 2 - bool(re.search(r"(?:ity|ical|graphy|logy|ify|ia|io|eous|ual|ian)s?$", word)), 0
-        )
+        stressed = max(count - 2 - bool(re.search(r"(?:ity|ical|graphy|logy|ify|ia|io|eous|ual|ian)s?$", word)), 0)
     elif count == 2:
         stressed = 1 if _UNSTRESSED_PREFIX.match(word) else 0
     else:

@@ -139,9 +139,7 @@ class MandarinFrontend:
                 unreadable.append(token)
         if unreadable:
             names = ", ".join(f"'{c}' (U+{ord(c):04X})" for c in dict.fromkeys(unreadable))
-            raise UnisonError(
-                f"the Mandarin frontend can't read {names} in '{text[:60]}'; remove or replace them"
-            )
+            raise UnisonError(f"the Mandarin frontend can't read {names} in '{text[:60]}'; remove or replace them")
         if not symbols:
             raise UnisonError(f"there is nothing to read in '{text[:60]}'")
         return [BOUNDARY, *symbols[:-1], BOUNDARY]

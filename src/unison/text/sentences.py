@@ -6,9 +6,7 @@ import re
 
 _CLOSING = "\"'”’」』）)】》\\]"
 # A sentence ends at Chinese marks anywhere, at Latin ones before a space or the end, and at an empty line.
-_SENTENCE_END = re.compile(
-    rf"(?:[。！？!?…]+|\.+(?=[{_CLOSING}]*(?:\s|$))|[；;](?=\s|$)|；)[{_CLOSING}]*|\n+"
-)
+_SENTENCE_END = re.compile(rf"(?:[。！？!?…]+|\.+(?=[{_CLOSING}]*(?:\s|$))|[；;](?=\s|$)|；)[{_CLOSING}]*|\n+")
 _COMMA = re.compile(rf"[，、：,:—–]+[{_CLOSING}]*(?=\D|$)")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|st|prof|jr|sr|vs|etc|no|fig|gen|col|capt|lt|rev|hon|inc|ltd|co|mt)|\b[a-z](?:\.[a-z])*)\.$",

@@ -291,7 +291,10 @@ class Task(pl.LightningModule):
         losses["mel"] = mel_loss(fake, real, self.log_mel)
         if self.config.losses.stft:
             losses["stft"] = self.stft_loss(fake, real)
-        if self._has_discriminator and self.trained["vocoder"] + self.trained["joint"] >= self.config.losses.adversarial_start:
+        if (
+            self._has_discriminator
+            and self.trained["vocoder"] + self.trained["joint"] >= self.config.losses.adversarial_start
+        ):
             losses |= self._adversarial_losses(real, fake, optimizers[1], stepping, batch)
         return losses
 

@@ -36,9 +36,7 @@ def test_an_utterance(tmp_path: Path, inside: str, windows: bool) -> None:
     labels = FIRST.replace("\n", "\r\n") if windows else FIRST
     corpus(tmp_path / inside, labels, "000001", encoding="utf-8-sig" if windows else "utf-8")
     (entry,) = read(DataConfig(corpus="databaker", raw=str(tmp_path)))
-    assert symbols(entry) == (
-        "k a2 sp0 er2 sp0 p u3 sp2 p ei2 sp0 uai4 sp0 s uen1 sp1 uan2 sp0 h ua2 sp0 t i1"
-    )
+    assert symbols(entry) == ("k a2 sp0 er2 sp0 p u3 sp2 p ei2 sp0 uai4 sp0 s uen1 sp1 uan2 sp0 h ua2 sp0 t i1")
     assert isinstance(entry, Clip)
     assert (entry.key, entry.text, entry.speaker) == ("000001", "卡尔普陪外孙玩滑梯。", "BZNSYP")
     assert entry.audio == tmp_path / inside / "Wave/000001.wav"
@@ -68,9 +66,7 @@ def test_erhua_breaks_and_punctuation(tmp_path: Path, label: str, expected: str)
 
 
 def test_known_bad_entries(tmp_path: Path) -> None:
-    labels = (
-        "002365\t这图#2是#1Ｐ过的#4？\n\tzhe4 tu2 shi4 P IY1 guo4 de5\n005107\t嗯#3，好#4。\n\tng1 hao3\n"
-    )
+    labels = "002365\t这图#2是#1Ｐ过的#4？\n\tzhe4 tu2 shi4 P IY1 guo4 de5\n005107\t嗯#3，好#4。\n\tng1 hao3\n"
     bad, corrected = read(corpus(tmp_path, labels, "002365", "005107"))
     assert isinstance(bad, Reject)
     assert bad.reason == "known bad entry"
@@ -109,9 +105,7 @@ def test_an_utterance_twice_is_an_error(tmp_path: Path) -> None:
         read(corpus(tmp_path, FIRST + FIRST, "000001"))
 
 
-@pytest.mark.parametrize(
-    ("labels", "says"), [("", "0 utterances"), ("hello\nworld\n", "two lines an utterance")]
-)
+@pytest.mark.parametrize(("labels", "says"), [("", "0 utterances"), ("hello\nworld\n", "two lines an utterance")])
 def test_what_is_no_label_file(tmp_path: Path, labels: str, says: str) -> None:
     with pytest.raises(UnisonError, match=says):
         read(corpus(tmp_path, labels))

@@ -25,9 +25,7 @@ def tiny(root: Path, count: int = 3) -> DataConfig:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
-    }
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +69,7 @@ def test_two_generations_are_equal(made: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "again") == contents(made)
 
 
-def test_it_is_made_once_and_again_for_another_recipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_made_once_and_again_for_another_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "corpus"
     calls = []
     render = demo.render

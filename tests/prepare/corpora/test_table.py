@@ -32,9 +32,7 @@ def test_a_header_in_any_order_with_any_separator(tmp_path: Path, separator: str
     ]
     table = "\r\n".join(separator.join(row) for row in rows) + "\r\n"
     entries = read(corpus(tmp_path, table, "a/1.wav", name=name, encoding="utf-8-sig"))
-    expected = Clip(
-        "a/1", tmp_path / "a/1.wav", "Hello there", "anna", style={"emotion": "happy"}, split="valid"
-    )
+    expected = Clip("a/1", tmp_path / "a/1.wav", "Hello there", "anna", style={"emotion": "happy"}, split="valid")
     assert entries == [expected]
 
 
@@ -115,9 +113,7 @@ def test_ljspeech(tmp_path: Path) -> None:
     table = 'LJ001-0001|He said "no" in 1990|He said "no" in nineteen ninety\n'
     table += 'LJ001-0002|Two|Two\nLJ001-0003|"Three|Three\n'
     entries = read(corpus(tmp_path, table, "wavs/LJ001-0001.wav", "wavs/LJ001-0003.wav"))
-    assert entries[0] == Clip(
-        "LJ001-0001", tmp_path / "wavs/LJ001-0001.wav", 'He said "no" in nineteen ninety', "LJ"
-    )
+    assert entries[0] == Clip("LJ001-0001", tmp_path / "wavs/LJ001-0001.wav", 'He said "no" in nineteen ninety', "LJ")
     assert isinstance(entries[1], Reject)
     assert entries[2] == Clip("LJ001-0003", tmp_path / "wavs/LJ001-0003.wav", "Three", "LJ")
 

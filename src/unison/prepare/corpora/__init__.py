@@ -20,15 +20,12 @@ def read(config: DataConfig) -> list[Clip | Reject]:
     is not there or not in its layout; single entries that can't be used come back as :class:`Reject`.
     """
     if config.corpus not in CORPORA:
-        raise UnisonError(
-            f"data.corpus={config.corpus}: there is no such layout; use one of {', '.join(CORPORA)}"
-        )
+        raise UnisonError(f"data.corpus={config.corpus}: there is no such layout; use one of {', '.join(CORPORA)}")
     module = import_module(f"{__name__}.{_MODULES.get(config.corpus, config.corpus)}")
     entries: list[Clip | Reject] = sorted(module.read(config), key=lambda entry: entry.key)
     twice = sorted({a.key for a, b in itertools.pairwise(entries) if a.key == b.key})
     if twice:
         raise UnisonError(
-            f"{config.raw}: {len(twice)} keys occur more than once ({', '.join(twice[:5])}); "
-            "every clip needs its own"
+            f"{config.raw}: {len(twice)} keys occur more than once ({', '.join(twice[:5])}); every clip needs its own"
         )
     return entries

@@ -72,9 +72,7 @@ def read(config: DataConfig) -> list[Clip | Reject]:
 
 def sentences(language: str, config: DataConfig) -> Sentences:
     """The sentences for "en" or "zh" that ``config`` asks for."""
-    text = (
-        files("unison.prepare.corpora").joinpath(f"demo_sentences_{language}.txt").read_text(encoding="utf-8")
-    )
+    text = files("unison.prepare.corpora").joinpath(f"demo_sentences_{language}.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     train = [line for line in lines if not line.startswith("valid: ")]
     valid = [line.removeprefix("valid: ") for line in lines if line.startswith("valid: ")]
@@ -95,9 +93,7 @@ def pinyin(sentence: str, spoken_tones: str | None) -> list[list[str]]:
     ]
     expected = "".join(reading[-1] for word in words for reading in word)
     given = spoken_tones or ""
-    if len(given) != len(expected) or any(
-        a != b and "5" not in (a, b) for a, b in zip(given, expected, strict=True)
-    ):
+    if len(given) != len(expected) or any(a != b and "5" not in (a, b) for a, b in zip(given, expected, strict=True)):
         raise UnisonError(
             f"espeak-ng reads '{sentence}' with the tones {given or 'of no Mandarin'}, "
             f"expected {expected}; the demo corpus needs the library of espeakng-loader: "
@@ -135,9 +131,7 @@ def _ensure(root: Path, english: Sentences, mandarin: Sentences) -> None:
     if _recipe(root) == recipe:
         return
     if root.exists() and any(root.iterdir()) and _recipe(root) is None:
-        raise UnisonError(
-            f"{root}: the folder holds something else than a demo corpus; set data.raw to a new folder"
-        )
+        raise UnisonError(f"{root}: the folder holds something else than a demo corpus; set data.raw to a new folder")
     root.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:
@@ -169,9 +163,7 @@ def _make(root: Path, english: Sentences, mandarin: Sentences) -> None:
 
     def paths(voice: Voice) -> list[Path]:
         if voice in ENGLISH:
-            return [
-                waves[voice] / f"{voice.speaker}_{number + 1:04d}.wav" for number in range(len(english.all))
-            ]
+            return [waves[voice] / f"{voice.speaker}_{number + 1:04d}.wav" for number in range(len(english.all))]
         return [waves[voice] / f"{number + 1:06d}.wav" for number in range(len(mandarin.all))]
 
     # A thread for each voice's process.

@@ -68,13 +68,9 @@ class Engine:
         rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), 0)
         found = rate == SAMPLE_RATE and self._library.espeak_SetVoiceByName(voice.voice.encode()) == 0
         if not found:
-            raise UnisonError(
-                f"espeak-ng has no voice '{voice.voice}' at {SAMPLE_RATE} Hz; reinstall espeakng-loader"
-            )
+            raise UnisonError(f"espeak-ng has no voice '{voice.voice}' at {SAMPLE_RATE} Hz; reinstall espeakng-loader")
         # Kept on the object: ctypes does not hold a callback's reference.
-        self._callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(
-            self._receive
-        )
+        self._callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(self._receive)
         self._library.espeak_SetSynthCallback(self._callback)
         for parameter, value in ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range)):
             self._library.espeak_SetParameter(parameter, value, 0)
@@ -114,13 +110,9 @@ def tones(phonemes: str) -> str | None:
 def render(voice: Voice, texts: Sequence[str], paths: Sequence[Path]) -> list[str]:
     """Write each text as a WAV and return each text's phonemes; the same call gives the same bytes."""
     job = json.dumps({"voice": asdict(voice), "texts": list(texts), "paths": [str(path) for path in paths]})
-    done = subprocess.run(
-        [sys.executable, "-m", __name__], input=job.encode(), capture_output=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-m", __name__], input=job.encode(), capture_output=True, check=False)
     if done.returncode:
-        raise UnisonError(
-            done.stderr.decode(errors="replace").strip() or f"espeak-ng stopped with {done.returncode}"
-        )
+        raise UnisonError(done.stderr.decode(errors="replace").strip() or f"espeak-ng stopped with {done.returncode}")
     phonemes: list[str] = json.loads(done.stdout)
     return phonemes
 

@@ -29,9 +29,7 @@ def read(config: DataConfig) -> list[Clip | Reject]:
 def _entry(wav: Path) -> Clip | Reject:
     match = _NAME.fullmatch(wav.stem)
     if not match:
-        return Reject(
-            wav.stem, "unexpected file name", f"{wav.name}: expected {{digit}}_{{speaker}}_{{index}}.wav"
-        )
+        return Reject(wav.stem, "unexpected file name", f"{wav.name}: expected {{digit}}_{{speaker}}_{{index}}.wav")
     digit, speaker, index = match.groups()
     split = "valid" if int(index) < 5 else "train"
     return Clip(key=wav.stem, audio=wav, text=WORDS[int(digit)], speaker=speaker, split=split)

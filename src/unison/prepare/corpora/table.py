@@ -42,9 +42,7 @@ def read_table(path: Path, speaker: str | None = None) -> list[Clip | Reject]:
     first = next((line for line in lines if line.strip()), "")
     if not first:
         raise UnisonError(f"{path}: the file is empty; expected a header line with path, text and speaker")
-    columns = {
-        separator: [cell.strip().lower() for cell in first.split(separator)] for separator in _SEPARATORS
-    }
+    columns = {separator: [cell.strip().lower() for cell in first.split(separator)] for separator in _SEPARATORS}
     for separator, cells in columns.items():
         if set(REQUIRED) <= {cell.strip('"') for cell in cells}:
             return _with_header(path, lines, separator, speaker)
@@ -87,9 +85,7 @@ def _with_header(path: Path, lines: list[str], separator: str, speaker: str | No
         if name not in (*REQUIRED, *OPTIONAL)
     ]
     problems += [
-        f"{path}: line 1: column '{name}' occurs twice"
-        for name in sorted({*header})
-        if header.count(name) > 1
+        f"{path}: line 1: column '{name}' occurs twice" for name in sorted({*header}) if header.count(name) > 1
     ]
     if "speaker" not in header and speaker is None:
         problems.append(f"{path}: line 1: there is no column 'speaker'; add it, or set data.speaker=<name>")
@@ -102,9 +98,7 @@ def _with_header(path: Path, lines: list[str], separator: str, speaker: str | No
             continue
         where = f"{path}: line {rows.line_num}"
         if len(cells) != len(header):
-            problems.append(
-                f"{where}: {len(cells)} cells; the header has {len(header)} columns ({', '.join(header)})"
-            )
+            problems.append(f"{where}: {len(cells)} cells; the header has {len(header)} columns ({', '.join(header)})")
             continue
         row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
         row_problems = list(_problems(row, where, speaker))
@@ -158,9 +152,7 @@ def _ljspeech(path: Path, lines: list[str], speaker: str) -> list[Clip | Reject]
             problems.append(f"{path}: line {number}: {len(cells)} cells; expected id|text|normalised text")
             continue
         entries.append(
-            _checked(
-                Clip(key=cells[0], audio=_recording(path.parent, cells[0]), text=cells[-1], speaker=speaker)
-            )
+            _checked(Clip(key=cells[0], audio=_recording(path.parent, cells[0]), text=cells[-1], speaker=speaker))
         )
     _raise(problems)
     return entries
