@@ -62,8 +62,8 @@ class TrainConfig:
     seed: int
     """Of the weights' start, the order of the data, dropout and segments."""
     resume: str | None
-    """A run folder: go on exactly where it stopped, with its own configuration; trainer, callbacks, logger and loader may
-    change."""
+    """A run folder: go on exactly where it stopped, with its own configuration; trainer, callbacks, logger and
+    loader may change."""
     init_from: str | None
     """A checkpoint whose weights the run starts from, at step 0."""
 

@@ -74,7 +74,7 @@ class GriffinLim(nn.Module):
         return linear
 
     def _first_phase(self, frames: int, seeds: Sequence[int]) -> Tensor:
-        """[B, F, bins], drawn by each item's seed; on the CPU and frame by frame, so that device and batch do not count."""
+        """[B, F, bins], drawn by each item's seed: on the CPU and frame by frame, so device and batch do not count."""
         bins = self.n_fft // 2 + 1
         turns = [torch.rand(frames, bins, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return 2 * math.pi * torch.stack(turns).to(self.window.device)
