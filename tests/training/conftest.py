@@ -27,7 +27,8 @@ from unison.data.dataset import UtteranceDataset
 from unison.data.manifest import Corpus
 from unison.precision import resolve_precision
 from unison.prepare.run import prepare_corpus
-from unison.training.run import needed_discriminator, new_contract
+from unison.training.beginnings import new_contract
+from unison.training.run import needed_discriminator
 from unison.training.task import Task
 
 

@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.errors import UnisonError
 from unison.training.callbacks import append_metrics, forget_metrics
-from unison.training.run import job_name, train, with_overrides
+from unison.training.folders import job_name, with_overrides
+from unison.training.run import train
 
 Make = Callable[..., DictConfig]
 SHORT = [

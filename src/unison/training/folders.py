@@ -1,0 +1,156 @@
+"""Run folders: which run a configuration asks for, a new one or one that goes on, and what may change of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from unison.config.checks import check
+from unison.config.train import TrainConfig
+from unison.config.validate import validate
+from unison.contract.checkpoint import read_checkpoint, resolve_ckpt
+from unison.contract.contract import Contract
+from unison.errors import UnisonError
+from unison.training.callbacks import CHECKPOINTS
+
+log = logging.getLogger(__name__)
+
+RESUMABLE = ("trainer", "callbacks", "logger", "loader")
+"""Groups that a resumed run may change: how long it goes on and what it shows, never what it is."""
+
+
+@dataclass
+class Run:
+    """A run: its resolved configuration as a tree and typed, its folder, and the checkpoint that it goes on from."""
+
+    tree: DictConfig
+    config: TrainConfig
+    folder: Path
+    checkpoint: Path | None = None
+    contract: Contract | None = None
+    """The checkpoint's."""
+
+
+def open_run(cfg: DictConfig) -> Run:
+    """The run that the configuration asks for: a new one, or with ``resume=`` the one in that folder.
+
+    Raises:
+        UnisonError: the new run's folder is taken; the resumed one has no checkpoint, or an override would make it
+            another run.
+    """
+    if cfg.resume is not None:
+        return _resumed(cfg)
+    name = cfg.name
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    if hydra is not None and hydra.mode == RunMode.MULTIRUN:
+        name = f"{name}/{job_name(hydra.overrides.task, sys.argv)}"
+    folder = Path(cfg.outputs) / name
+    # of a run's processes the first makes the folder, perhaps before the others look
+    if first_process() and (folder / "config.yaml").exists():
+        raise UnisonError(
+            f"{folder} already holds a run: resume={folder} goes on with it, name=… starts another;"
+            " or delete the folder"
+        )
+    tree = OmegaConf.create(OmegaConf.to_container(cfg))
+    assert isinstance(tree, DictConfig)
+    tree.name = name
+    return Run(tree, _typed(tree), folder)
+
+
+def _resumed(cfg: DictConfig) -> Run:
+    folder = Path(cfg.resume)
+    if not any((folder / CHECKPOINTS).glob("*.ckpt")):
+        raise UnisonError(
+            f"resume={folder}: expected a run folder with {CHECKPOINTS}/step….ckpt, found no checkpoint;"
+            " a run that stopped before its first one has nothing to go on from: delete its folder and start again"
+        )
+    resolved = resolve_ckpt(folder)
+    if resolved.note:
+        log.warning("%s", resolved.note)
+    contract = Contract.from_dict(read_checkpoint(resolved.path)["contract"])
+    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    tree = with_overrides(contract.tree(), cfg, overrides)
+    log.info("resuming %s from step %d", folder, contract.step)
+    return Run(tree, _typed(tree), folder, resolved.path, contract)
+
+
+def with_overrides(tree: DictConfig, cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """A resumed run's own ``tree`` with what the ``overrides``, composed into ``cfg``, may change of it.
+
+    Raises:
+        UnisonError: an override would make it another run.
+    """
+    refused = []
+    for override in overrides:
+        key = override.lstrip("+").partition("=")[0]
+        group = key.partition(".")[0]
+        new, old = (_plain(OmegaConf.select(node, key)) for node in (cfg, tree))
+        if group in RESUMABLE and not key.startswith("trainer.ema"):
+            OmegaConf.update(tree, key, new, merge=False)
+        elif key != "resume" and (group not in cfg or new != old):
+            refused.append(override)
+    if refused:
+        raise UnisonError(
+            [
+                f"{override}: a resumed run keeps its own configuration; only {', '.join(RESUMABLE)} may change"
+                " (but for trainer.ema). init_from=… starts another run from its weights"
+                for override in refused
+            ]
+        )
+    return tree
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def job_name(overrides: Sequence[str], fixed: Sequence[str] = ()) -> str:
+    """A folder's name from a job's overrides, but for those ``fixed`` for all: ``model-small,precision-32-true``."""
+    kept = sorted(o for o in overrides if o not in fixed and not o.startswith(("name=", "outputs=")))
+    name = ",".join(re.sub(r"[^\w.,+-]", "-", override) for override in kept) or "job"
+    # a file system takes 255 bytes
+    return name if len(name.encode()) <= 200 else f"job-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _typed(tree: DictConfig) -> TrainConfig:
+    config = validate(tree, TrainConfig)
+    problems = check(config)
+    if problems:
+        raise UnisonError(problems)
+    return config
+
+
+def first_process() -> bool:
+    """Whether this is the process that writes, of those that train together."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+@contextlib.contextmanager
+def children_run(run: Run) -> Iterator[None]:
+    """Let the processes that Lightning starts, one a device, train this run with its very config, no whole grid."""
+    before = sys.argv
+    if HydraConfig.initialized():
+        door = getattr(sys.modules["__main__"], "__file__", None) or ""
+        sys.argv = [door, *([] if Path(door).name == "train.py" else ["train"])]
+        if run.checkpoint is None:
+            quiet = [f"hydra/{name}=disabled" for name in ("job_logging", "hydra_logging")]
+            sys.argv += [*quiet, "--config-dir", str(run.folder.resolve()), "--config-name", "config"]
+        else:
+            overrides = HydraConfig.get().overrides.task
+            sys.argv += [f"resume={run.folder}", *(o for o in overrides if o.lstrip("+").startswith(RESUMABLE))]
+    try:
+        yield
+    finally:
+        sys.argv = before
