@@ -120,8 +120,7 @@ def _shaping(contract: Contract) -> dict[str, Any]:
     tree = contract.tree()
     settings = {f"audio.{name}": value for name, value in contract.geometry.items()}
     for group in ("model", "vocoder"):
-        settings |= {
-            f"{group}.{name}": value for name, value in OmegaConf.to_container(tree[group], resolve=True).items()
-        }
+        of_group: Any = OmegaConf.to_container(tree[group], resolve=True)
+        settings |= {f"{group}.{name}": value for name, value in of_group.items()}
     free = ("dropout", "segment_frames", "duration")
     return {key: value for key, value in settings.items() if not key.endswith(free)}
