@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     # typed schemas of all that can be configured; see also the rule on torch below
     "config": {"audio", "data", "models", "precision", "prepare", "style", "training", "vocoders"},
     "prepare": {"audio", "config", "data", "style", "text"},
-    "data": {"audio", "models"},
+    "data": {"audio", "models", "style"},
     "builders": {"audio", "config", "contract", "models", "style", "vocoders"},
     "convert": {"models", "vocoders"},
     "inference": {"audio", "builders", "config", "contract", "precision", "style", "text", "vocoders"},

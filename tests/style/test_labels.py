@@ -5,8 +5,8 @@ import torch
 
 from unison.errors import UnisonError
 from unison.style import build_style
-from unison.style.config import LabelStyleConfig, NoStyleConfig
-from unison.style.labels import CLASSES, LabelStyle
+from unison.style.config import CLASSES, LabelStyleConfig, NoStyleConfig
+from unison.style.labels import LabelStyle
 from unison.style.none import NoStyle
 
 LABELS = {"emotion": ["happy", "sad", "angry"], "speed": ["fast", "slow"]}

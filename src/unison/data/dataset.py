@@ -12,8 +12,9 @@ from torch.utils.data import Dataset
 
 from unison.audio.f0 import interpolate
 from unison.data.batch import Item
-from unison.data.manifest import LABELS, Corpus, Statistics, Utterance
+from unison.data.manifest import Corpus, Statistics, Utterance
 from unison.errors import UnisonError
+from unison.style.config import CLASSES
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class UtteranceDataset(Dataset[Item]):
         self.style_dim = corpus.info.style_dim if style else 0
         self._speakers = _ids(self.numbering.speakers)
         self._symbols = _ids(self.numbering.symbols)
-        self._labels = {label: _ids(["", *self.numbering.labels.get(label, [])]) for label in LABELS}
+        self._labels = {label: _ids(["", *self.numbering.labels.get(label, [])]) for label in CLASSES}
         self._check()
 
     def __len__(self) -> int:
@@ -72,7 +73,7 @@ class UtteranceDataset(Dataset[Item]):
             key=utterance.key,
             tokens=torch.tensor([self._symbols[symbol] for symbol in utterance.symbols]),
             speaker=self._speakers[utterance.speaker],
-            labels=torch.tensor([self._labels[label][utterance.style.get(label, "")] for label in LABELS]),
+            labels=torch.tensor([self._labels[label][utterance.style.get(label, "")] for label in CLASSES]),
             style=self._vector(utterance.prompt_row),
             content=self._vector(utterance.content_row),
             mel=torch.tensor(features.mel(utterance)),
@@ -91,7 +92,7 @@ class UtteranceDataset(Dataset[Item]):
             "speaker": {u.speaker for u in self.utterances} - self._speakers.keys(),
             "symbol": {symbol for u in self.utterances for symbol in u.symbols} - self._symbols.keys(),
         }
-        for label in LABELS:
+        for label in CLASSES:
             missing[label] = {u.style.get(label, "") for u in self.utterances} - self._labels[label].keys()
         problems = [
             f"{self.corpus.folder}: the model knows no {kind} {', '.join(sorted(names)[:10])}; "

@@ -17,9 +17,6 @@ import numpy as np
 from unison.audio.geometry import AudioGeometry
 from unison.errors import UnisonError
 
-LABELS = ("emotion", "pitch", "speed", "energy")
-"""Style classes, in the order of a batch's label columns."""
-
 FEATURES: dict[str, np.dtype[Any]] = {
     "mel.f32": np.dtype("<f4"),
     "f0.f32": np.dtype("<f4"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-STYLE_FIELDS = ("emotion", "pitch", "speed", "energy", "prompt")
-"""What a clip's style may say: four class labels, and a description in free text."""
+from unison.style.config import CLASSES
+
+STYLE_FIELDS = (*CLASSES, "prompt")
+"""What a clip's style may say: a label of each class, and a description in free text."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ import numpy as np
 from unison.audio.geometry import AudioGeometry
 from unison.data.manifest import (
     FEATURES,
-    LABELS,
     CorpusInfo,
     Features,
     Statistics,
@@ -38,6 +37,7 @@ from unison.prepare.config import DataConfig
 from unison.prepare.features import Measurement, Measurer, feature_settings
 from unison.prepare.statistics import measure_statistics
 from unison.prepare.store import FeatureStore, StyleTable, lock, write_atomically
+from unison.style.config import CLASSES
 
 VERSION = 1
 """Counts up when the same corpus would give another manifest."""
@@ -204,7 +204,7 @@ def _prepare(
                 (u.style[label] for u in utterances if label in u.style),
                 previous.labels[label] if previous else [],
             )
-            for label in LABELS
+            for label in CLASSES
         },
         statistics=_statistics(folder, geometry, utterances),
         geometry=geometry,

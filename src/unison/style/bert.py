@@ -13,8 +13,7 @@ from torch import Tensor
 from unison.contract.contract import json_digest
 from unison.contract.weights import weights_digest
 from unison.errors import UnisonError
-from unison.style.config import BertStyleConfig
-from unison.style.labels import CLASSES
+from unison.style.config import CLASSES, BertStyleConfig
 
 _POOLINGS = ("pooler", "cls", "mean")
 _REMEMBERED = 4096

@@ -1,8 +1,11 @@
-"""Config of the style encoders; what a group's `name` may be is in `STYLES`."""
+"""The classes of style labels, and the config of the style encoders; what a group's `name` may be is in `STYLES`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+CLASSES = ("emotion", "pitch", "speed", "energy")
+"""What labels are about; the columns of a batch's labels."""
 
 
 @dataclass

@@ -9,10 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unison.errors import UnisonError
-from unison.style.config import LabelStyleConfig
-
-CLASSES = ("emotion", "pitch", "speed", "energy")
-"""The columns of a batch's labels."""
+from unison.style.config import CLASSES, LabelStyleConfig
 
 
 class LabelStyle(nn.Module):

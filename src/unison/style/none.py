@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from unison.errors import UnisonError
-from unison.style.labels import CLASSES
+from unison.style.config import CLASSES
 
 
 class NoStyle(nn.Module):
