@@ -18,15 +18,16 @@ ALLOWED: dict[str, set[str]] = {
     # plain torch, that can be lifted out
     "models": set(),
     "vocoders": {"models", "audio"},
-    "audio": set(),
+    "files": set(),
+    "audio": {"files"},
     "text": set(),
     "precision": set(),
     # a checkpoint is validated as a config is, and describes an audio geometry
-    "contract": {"config", "audio"},
+    "contract": {"config", "audio", "files"},
     "style": {"contract"},
     # typed schemas of all that can be configured; see also the rule on torch below
     "config": {"audio", "data", "models", "precision", "prepare", "style", "training", "vocoders"},
-    "prepare": {"audio", "config", "data", "style", "text"},
+    "prepare": {"audio", "config", "data", "files", "style", "text"},
     "data": {"audio", "models", "style"},
     "builders": {"audio", "config", "contract", "models", "style", "vocoders"},
     "convert": {"models", "vocoders"},
@@ -39,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
         "contract",
         "data",
         "evaluation",
+        "files",
         "inference",
         "models",
         "precision",

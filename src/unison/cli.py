@@ -48,7 +48,7 @@ COMMANDS = {
         "unison.inference.run:infer",
         "unison.config.infer:InferConfig",
         'python infer.py ckpt=outputs/demo text="Hello, world" speaker=alice',
-        ("ckpt", "text", "text_file", "speaker", "prompt", "out"),
+        ("ckpt", "text", "text_file", "speaker", "prompt", "out", "style_path"),
     ),
     "prepare": Command(
         "make manifest, features and statistics of a corpus",
@@ -77,7 +77,7 @@ COMMANDS = {
         "unison.evaluation.run:evaluate",
         "unison.config.tools:EvaluateConfig",
         "unison evaluate ckpt=outputs/demo",
-        ("ckpt", "out"),
+        ("ckpt", "out", "style_path"),
     ),
     "bench": Command(
         "measure speed and memory on this machine",

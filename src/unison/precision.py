@@ -61,8 +61,16 @@ class PrecisionPolicy:
         return torch.amp.GradScaler(self.device_type, enabled=self.ran == "16-mixed")
 
     def cast(self, module: nn.Module) -> nn.Module:
-        """Bring parameters and floating-point buffers of ``module`` to the parameters' dtype, in place."""
-        return module.to(self.param_dtype)
+        """Bring the parameters of ``module`` to the parameters' dtype, in place; returns it.
+
+        Buffers stay as they are (windows, mel statistics), but for those of a parametrization, which meets its weight.
+        """
+        for parameter in module.parameters():
+            parameter.data = parameter.data.to(self.param_dtype)
+        for name, part in module.named_modules():
+            if "parametrizations" in name:
+                part.to(self.param_dtype)
+        return module
 
     def epsilon(self, eps: float) -> float:
         """An optimizer's epsilon that does not vanish in the parameters' dtype (1e-8 is 0 in float16)."""

@@ -51,7 +51,7 @@ def test_a_batch_speaks_as_each_alone_and_in_order(run_folder: Path, vocoder: st
 def test_a_stream_gives_each_request_once_as_soon_as_it_is_done(voice: Synthesizer) -> None:
     steps: list[int] = []
     seen: list[tuple[int, int]] = []
-    for index, _ in voice.stream(REQUESTS, batch_size=1, on_progress=steps.append):
+    for index, _ in voice.stream(REQUESTS, batch_size=1, on_progress=lambda done, total: steps.append(done)):
         seen.append((index, len(steps)))
     assert sorted(index for index, _ in seen) == list(range(5))
     assert len(steps) == 6  # the third request has two sentences

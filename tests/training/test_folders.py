@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.errors import UnisonError
 from unison.training.callbacks import append_metrics, forget_metrics
-from unison.training.folders import job_name, with_overrides
+from unison.training.folders import job_name, swept_keys, with_overrides
 from unison.training.run import train
 
 Make = Callable[..., DictConfig]
@@ -209,7 +209,7 @@ def test_init_from_another_voice_is_refused_by_name(config: Make, short: Path, c
 
 def test_job_names() -> None:
     assert job_name(["precision=32-true", "model=a", "name=x", "outputs=y"]) == "model-a,precision-32-true"
-    assert job_name(["model=a", "trainer.threads=2"], fixed=["trainer.threads=2"]) == "model-a"
+    assert swept_keys(["model=a,b", "+seed=range(1,3)", "trainer.threads=2", "-m", "name='x,y'"]) == {"model", "+seed"}
     assert job_name(["name=x"]) == "job"
     assert "/" not in job_name(["data.raw=/a/b"])
     long = [f"data.raw=/{'x' * 300}/{i}" for i in range(2)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from unison.errors import UnisonError
+from unison.files import replacing
 
 WRITABLE = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16")}
 
@@ -62,16 +62,10 @@ def write(path: str | Path, samples: np.ndarray, sample_rate: int) -> None:
     # Scaled by 32767 so that +1.0 is the largest 16 bit value and does not wrap to the smallest.
     pcm = np.round(np.clip(samples.astype(np.float64), -1.0, 1.0) * 32767).astype(np.int16)
     kind, subtype = WRITABLE[path.suffix.lower()]
+    encoded = BytesIO()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise UnisonError(f"{path}: can't be written ({error})") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            soundfile.write(file, pcm, sample_rate, format=kind, subtype=subtype)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except (OSError, soundfile.SoundFileError) as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise UnisonError(f"{path}: can't be written ({error})") from error
+        soundfile.write(encoded, pcm, sample_rate, format=kind, subtype=subtype)
+    except soundfile.SoundFileError as error:
+        raise UnisonError(f"{path}: can't be written as {kind} at {sample_rate} Hz ({error})") from error
+    with replacing(path) as file:
+        file.write(encoded.getbuffer())

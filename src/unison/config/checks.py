@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import math
+import torch
+from torch import nn
 
+from unison.builders import build_discriminator, build_vocoder
 from unison.config.train import TrainConfig
+from unison.models.emotivoice.model import EmotiVoice
 from unison.precision import PRECISIONS
 from unison.training.config import STAGES
-from unison.vocoders.config import GriffinLimConfig, HifiGanConfig
+from unison.vocoders.config import GriffinLimConfig
+
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+MATMULS = ("highest", "high", "medium")
 
 
 def check(config: TrainConfig) -> list[str]:
     """Every contradiction in a training configuration, each with what to do."""
-    return [*_audio(config), *_model(config), *_training(config)]
+    return [*_audio(config), *_training(config)] or _modules(config)
 
 
 def _audio(config: TrainConfig) -> list[str]:
@@ -28,47 +34,43 @@ def _audio(config: TrainConfig) -> list[str]:
             f"audio.n_fft={audio.n_fft} and audio.hop_length={audio.hop_length}: their difference must be even and"
             " not negative"
         )
-    rates = config.vocoder.upsample_rates if isinstance(config.vocoder, HifiGanConfig) else [audio.hop_length]
-    if math.prod(rates) != audio.hop_length:
-        problems.append(
-            f"vocoder.upsample_rates={rates} multiply to {math.prod(rates)}, audio.hop_length is {audio.hop_length}:"
-            f" they must be equal (for this hop e.g. {_rates(audio.hop_length)})"
-        )
     return problems
 
 
-def _rates(hop_length: int) -> list[int]:
-    """Four factors of the hop, the larger ones first."""
-    rates, rest = [], hop_length
-    for largest in (8, 8, 4, 4):
-        rate = next((r for r in range(min(largest, rest), 0, -1) if rest % r == 0), 1)
-        rates.append(rate)
-        rest //= rate
-    rates[-1] *= rest
-    return sorted(rates, reverse=True)
-
-
-def _model(config: TrainConfig) -> list[str]:
-    model = config.model
-    return [
-        f"model.{side}_heads={heads}: model.hidden={model.hidden} is not a multiple of it"
-        for side, heads in (("encoder", model.encoder_heads), ("decoder", model.decoder_heads))
-        if model.hidden % heads
-    ]
+def _modules(config: TrainConfig) -> list[str]:
+    """What the modules themselves say of their sizes; built without memory, on the meta device."""
+    builds = {
+        "model": lambda: EmotiVoice(config.model, 2, 1, config.audio.n_mels, 0, 0, nn.Identity()),
+        "vocoder": lambda: build_vocoder(config.vocoder, config.audio),
+        "discriminator": lambda: build_discriminator(config.discriminator),
+    }
+    problems = []
+    for name, build in builds.items():
+        try:
+            with torch.device("meta"):
+                build()
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    return problems
 
 
 def _training(config: TrainConfig) -> list[str]:
     problems = []
-    if config.precision.name not in PRECISIONS:
-        problems.append(f"precision.name={config.precision.name}: expected one of {', '.join(PRECISIONS)}")
+    for where, value, choices in (
+        ("precision.name", config.precision.name, PRECISIONS),
+        ("precision.matmul", config.precision.matmul, MATMULS),
+        ("trainer.accelerator", config.trainer.accelerator, ACCELERATORS),
+    ):
+        if value not in choices:
+            problems.append(f"{where}={value}: expected one of {', '.join(choices)}")
+    if config.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        asked = f"trainer.accelerator={config.trainer.accelerator}"
+        problems.append(f"{asked}: this machine has no CUDA device; auto takes what is there")
     stages = config.trainer.stages
     if not any(getattr(stages, name).steps for name in STAGES):
         problems.append("trainer.stages: every stage has 0 steps; choose trainer=joint, acoustic, vocoder or staged")
-    if isinstance(config.vocoder, GriffinLimConfig) and stages.joint.steps:
-        problems.append(
-            "vocoder=griffinlim can't be trained jointly: choose trainer=acoustic, or a vocoder that learns"
-            " (hifigan, istft)"
-        )
+    if isinstance(config.vocoder, GriffinLimConfig) and not stages.acoustic.steps:
+        problems.append("vocoder=griffinlim has nothing to learn: choose trainer=acoustic, or hifigan or istft")
     problems += [
         f"trainer.{what}={getattr(config.trainer, what)}: expected at least 1"
         for what in ("log_every", "validate_every")

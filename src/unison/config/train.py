@@ -61,6 +61,8 @@ class TrainConfig:
     """Folder under which everything made lands."""
     seed: int
     """Of the weights' start, the order of the data, dropout and segments."""
+    overwrite: bool
+    """Delete the run that the folder holds and start anew."""
     resume: str | None
     """A run folder: go on exactly where it stopped, with its own configuration; trainer, callbacks, logger and
     loader may change."""

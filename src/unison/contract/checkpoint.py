@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 from unison.contract.archive import nearest_paths, verify_archive, write_archive
-from unison.contract.atomic import replacing
 from unison.contract.contract import Contract
 from unison.contract.exported import (
     CONTRACT_FILE,
@@ -27,6 +26,7 @@ from unison.contract.exported import (
 )
 from unison.contract.weights import check_weights
 from unison.errors import UnisonError
+from unison.files import replacing
 
 VOICE_PREFIX = "voice."
 """Of a checkpoint's `state_dict`, the weights that training goes on from; the rest is its own."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from unison.contract.atomic import replacing
 from unison.contract.contract import Contract, json_digest
 from unison.contract.weights import check_weights, weights_digest
 from unison.errors import UnisonError
+from unison.files import replacing, write_text
 
 CONTRACT_FILE = "contract.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -36,9 +36,8 @@ def write_exported(folder: str | Path, contract: Contract, weights: Mapping[str,
     values = contract.replace(weights_digest=weights_digest(state)).to_dict()
     with replacing(folder / WEIGHTS_FILE) as file:
         file.write(save(state))
-    with replacing(folder / CONTRACT_FILE) as file:
-        text = json.dumps({"sha256": json_digest(values), "contract": values}, indent=1, ensure_ascii=False)
-        file.write(text.encode() + b"\n")
+    text = json.dumps({"sha256": json_digest(values), "contract": values}, indent=1, ensure_ascii=False)
+    write_text(folder / CONTRACT_FILE, text + "\n")
     return folder
 
 

@@ -20,7 +20,7 @@ from unison.config.validate import validate
 from unison.data.manifest import Corpus
 from unison.errors import UnisonError
 from unison.evaluation.mcd import mel_cepstral_distortion
-from unison.inference.request import Request
+from unison.inference.request import Request, file_name
 from unison.inference.synthesizer import Synthesizer, load
 from unison.vocoders.config import GriffinLimConfig
 from unison.vocoders.griffinlim import GriffinLim
@@ -46,7 +46,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     if not held_out:
         raise UnisonError(f"{corpus.folder} holds no utterance out: prepare the corpus with a larger data.valid")
     utterances = held_out[:: max(len(held_out) // config.limit, 1)][: config.limit]
-    folder = Path(config.out) if config.out else _beside(Path(config.ckpt)) / "evaluation"
+    folder = Path(config.out) if config.out else _beside(Path(config.ckpt).expanduser()) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     requests = [
         Request(u.text, u.speaker, synthesizer.prompt_of(u.style), symbols=tuple(u.symbols)) for u in utterances
@@ -57,7 +57,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         for index, audio in synthesizer.stream(requests):
             utterance = utterances[index]
             recording = corpus.features.waveform(utterance)
-            io.write(folder / f"{utterance.key.replace('/', '_')}.wav", audio.samples, audio.sample_rate)
+            io.write(folder / f"{file_name(utterance.key)}.wav", audio.samples, audio.sample_rate)
             copy = _resynthesize(recording, synthesizer, resynthesis)
             rows.append(
                 {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,3 +76,9 @@ def _checked(given: Any) -> dict[str, Any]:
     if "text" not in given:
         raise ValueError("text is missing")
     return given
+
+
+def file_name(key: str) -> str:
+    """An utterance's key, which may be a path, as a file's name in one folder; different keys, different names."""
+    plain = re.sub(r"[^\w.-]+", "_", key).lstrip(".")
+    return plain if plain == key else f"{plain[-80:]}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"

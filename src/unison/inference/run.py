@@ -54,9 +54,13 @@ def infer(cfg: DictConfig) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     synthesizer = load(config.ckpt, config.device, config.precision, config.vocoder, config.style_path)
-    sentences = len(synthesizer.plan(requests, config.max_chars))
-    with tqdm(total=sentences, unit="sentence", disable=sentences < 2, leave=False, file=sys.stderr) as bar:
-        spoken = synthesizer.stream(requests, config.batch_size, config.pause, config.max_chars, bar.update)
+    with tqdm(unit="sentence", leave=False, delay=1, file=sys.stderr) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done)
+
+        spoken = synthesizer.stream(requests, config.batch_size, config.pause, config.max_chars, progress)
         make_folders(targets)
         for index, audio in spoken:
             write(targets[index], audio, requests[index], synthesizer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from unison.contract.checkpoint import read_weights, resolve_ckpt
 from unison.contract.contract import Contract
 from unison.errors import UnisonError
 from unison.inference.request import Request
-from unison.precision import PrecisionPolicy, resolve_precision
+from unison.precision import PrecisionPolicy, resolve_precision, set_matmul
 from unison.style.bert import BertStyle
 from unison.style.config import BertStyleConfig
 from unison.style.labels import CLASSES, LabelStyle
@@ -145,12 +146,12 @@ class Synthesizer:
         batch_size: int = 16,
         pause: float = PAUSE_SECONDS,
         max_chars: int = MAX_CHARS,
-        on_progress: Callable[[int], Any] | None = None,
+        on_progress: Callable[[int, int], Any] | None = None,
     ) -> Iterator[tuple[int, Audio]]:
         """Check everything, then give ``(index of the request, audio)`` as soon as a request is done.
 
         Sentences of all requests are sorted by length and spoken in batches of at most ``batch_size``; ``on_progress``
-        is told how many sentences each batch held.
+        is told how many sentences each batch held, and how many there are.
 
         Raises:
             UnisonError: before anything is spoken, all problems of all requests at once.
@@ -162,7 +163,7 @@ class Synthesizer:
         return self._stream(self.plan(requests, max_chars), batch_size, pause, on_progress)
 
     def _stream(
-        self, pieces: list[_Sentence], batch_size: int, pause: float, on_progress: Callable[[int], Any] | None
+        self, pieces: list[_Sentence], batch_size: int, pause: float, on_progress: Callable[[int, int], Any] | None
     ) -> Iterator[tuple[int, Audio]]:
         of_request: dict[int, list[_Sentence]] = {}
         for piece in pieces:
@@ -171,7 +172,7 @@ class Synthesizer:
         for batch in self._batches(pieces, batch_size):
             self._speak_batch(batch)
             if on_progress is not None:
-                on_progress(len(batch))
+                on_progress(len(batch), len(pieces))
             for piece in batch:
                 left[piece.request] -= 1
                 if not left[piece.request]:
@@ -222,6 +223,7 @@ class Synthesizer:
             raise UnisonError(problems)
         pieces = []
         for text in [request.text] if request.symbols else sentences(request.text, SENTENCE_CHARS):
+            start = time.perf_counter()
             try:
                 tokens = to_ids(request.symbols or self.frontend.symbols(text), self.contract.symbols)
             except UnisonError as error:
@@ -229,7 +231,9 @@ class Synthesizer:
                 continue
             if len(tokens) > 2:  # a piece of punctuation alone has nothing between its end marks
                 prompt = request.prompt or request.text
-                pieces.append(_Sentence(index, tokens, text, speaker, labels, prompt, request.speed, request.seed))
+                piece = _Sentence(index, tokens, text, speaker, labels, prompt, request.speed, request.seed)
+                piece.timings["text"] = time.perf_counter() - start
+                pieces.append(piece)
         if not pieces and not problems:
             problems.append(f"nothing to read aloud in {request.text!r}")
         if problems:
@@ -297,7 +301,7 @@ class Synthesizer:
             piece.waveform = wave[0, : n * self.geometry.hop_length].clamp(-1, 1).numpy()
             share = n / max(sum(frames), 1)
             piece.timings = {
-                "text": (text_done - start) * share,
+                "text": piece.timings["text"] + (text_done - start) * share,
                 "acoustic": (acoustic_done - text_done) * share,
                 "vocoder": (done - acoustic_done) * share,
             }
@@ -306,22 +310,27 @@ class Synthesizer:
         return torch.zeros(len(texts), 0) if self.style_encoder is None else self.style_encoder.encode(texts)
 
     def _vocode(self, mel: Tensor, lengths: Tensor, seeds: list[int]) -> Tensor:
-        if isinstance(self.vocoder, GriffinLim):
-            return self.vocoder(mel, lengths, seeds=seeds)
         with self.policy.autocast():
-            waveform: Tensor = self.vocoder(mel, lengths)
+            waveform: Tensor = self.vocoder(mel, lengths, seeds)
         return waveform
 
     def _join(self, pieces: list[_Sentence], pause: float) -> Audio:
-        silence = np.zeros(round(pause * self.sample_rate), dtype=np.float32)
         parts: list[np.ndarray] = []
         timings: dict[str, float] = {}
         for piece in pieces:
             assert piece.waveform is not None
-            parts += [silence, piece.waveform] if parts else [piece.waveform]
+            parts += [piece.waveform, np.zeros(round(pause_after(piece.text, pause) * self.sample_rate), np.float32)]
             for name, seconds in piece.timings.items():
                 timings[name] = timings.get(name, 0.0) + seconds
-        return Audio(np.concatenate(parts), self.sample_rate, timings)
+        return Audio(np.concatenate(parts[:-1]), self.sample_rate, timings)
+
+
+def pause_after(text: str, pause: float) -> float:
+    """Seconds of silence behind a piece of a text: ``pause`` at a sentence's end, half at a comma, else none."""
+    last = text.rstrip("\"'”’」』）)】》] ")[-1:]
+    if last in ",，、:：—–":
+        return pause / 2
+    return pause if unicodedata.category(last or " ").startswith("P") else 0.0
 
 
 def load(
@@ -349,6 +358,7 @@ def load(
         log.warning("%s", found.note)
     contract, weights = read_weights(found)
     policy = resolve_precision(precision or contract.precision["ran"], target)
+    set_matmul(contract.tree().precision.matmul)
     voice = build_voice(contract)
     voice.load_state_dict(weights)
     fold_weight_norm(voice)

@@ -30,13 +30,14 @@ from unison.data.manifest import (
     feature_width,
 )
 from unison.errors import UnisonError
+from unison.files import write_text
 from unison.prepare import corpora
 from unison.prepare.checks import Fault, alignment_fault, length_fault
 from unison.prepare.clip import Clip, Reject
 from unison.prepare.config import DataConfig
 from unison.prepare.features import Measurement, Measurer, feature_settings
 from unison.prepare.statistics import measure_statistics
-from unison.prepare.store import FeatureStore, StyleTable, lock, write_atomically
+from unison.prepare.store import FeatureStore, StyleTable, lock
 from unison.style.config import CLASSES
 
 VERSION = 1
@@ -225,8 +226,8 @@ def _prepare(
         source=source,
     )
     # the description is what makes the folder a prepared corpus, so it goes last
-    write_atomically(folder / "manifest.jsonl", manifest)
-    write_atomically(folder / "corpus.json", info.to_json())
+    write_text(folder / "manifest.jsonl", manifest)
+    write_text(folder / "corpus.json", info.to_json())
     _report(info, utterances, folder)
     return folder
 
@@ -370,7 +371,7 @@ def _report_rejects(outcome: _Outcome, total: int, data: DataConfig, folder: Pat
     """Write and count the rejects; raise when there are too many."""
     rejects = outcome.rejects
     lines = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in rejects)
-    write_atomically(folder / "rejects.jsonl", lines)
+    write_text(folder / "rejects.jsonl", lines)
     counts = Counter(reject["reason"] for reject in rejects)
     counted = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
     if rejects:

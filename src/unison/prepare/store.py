@@ -18,7 +18,6 @@ import numpy as np
 
 from unison.audio.geometry import AudioGeometry
 from unison.data.manifest import FEATURES, STYLE_FILE, feature_width
-from unison.errors import UnisonError
 from unison.prepare.checks import Fault
 
 
@@ -195,17 +194,3 @@ def lock(folder: Path) -> Iterator[None]:
             print(f"{folder}: another process prepares this corpus; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """The file appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UnisonError(f"{path}: can't be written ({error}); make room and start again") from error

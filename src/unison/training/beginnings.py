@@ -49,18 +49,18 @@ def continued(contract: Contract, before: Contract) -> Contract:
     problems = []
     for what in ("speakers", "symbols"):
         problems += differing(what, getattr(before, what), getattr(contract, what), "before", "now")
-    for what in ("labels", "statistics", "style", "frontend"):
-        if getattr(before, what) != getattr(contract, what):
+    for what in ("labels", "style", "frontend"):
+        if _identity(before, what) != _identity(contract, what):
             problems.append(f"{what}: not the same as before")
     was, now = before.data["fingerprint"], contract.data["fingerprint"]
     if was != now:
         problems.append(f"fingerprint: {was[:12]} before, {now[:12]} now: its clips or texts differ")
     if problems:
-        hint = "; bring the corpus back to what it was, or start another run with init_from=…"
+        hint = "; bring the corpus back to what it was, or start a new run with name=…"
         raise UnisonError(
             [f"the corpus {contract.data['name']} has changed since: {problem}{hint}" for problem in problems]
         )
-    return contract.replace(parents=before.parents)
+    return contract.replace(parents=before.parents, statistics=before.statistics)
 
 
 def differing(what: str, theirs: Sequence[str], ours: Sequence[str], there: str, here: str) -> list[str]:
@@ -84,6 +84,10 @@ def init_from(task: Task, ckpt: str) -> None:
     theirs, ours = _names(contract), _names(task.contract)
     for what in ours:
         problems += differing(what, theirs.get(what, []), ours[what], "there", "here")
+    for what in ("style", "frontend"):
+        theirs_is, ours_is = _identity(contract, what), _identity(task.contract, what)
+        if theirs_is != ours_is:
+            problems.append(f"{what}: {theirs_is} there, {ours_is} here")
     there, here = _shaping(contract), _shaping(task.contract)
     problems += [
         f"{key}: {there.get(key)} there, {here.get(key)} here"
@@ -102,9 +106,15 @@ def init_from(task: Task, ckpt: str) -> None:
     if task.ema is not None:
         task.ema.module.load_state_dict(weights)
     parent = {"role": "init_from", "digest": contract.digest, "step": contract.step, "weights": contract.weights_digest}
-    task.contract = task.contract.replace(parents=[parent])
+    # pitch, energy and mel stay on the scale that the weights were learnt with
+    task.contract = task.contract.replace(parents=[parent], statistics=contract.statistics)
     task.trained = {name: contract.trained.get(name, 0) for name in STAGES}
     log.info("starting from the weights of %s at step %d", ckpt, contract.step)
+
+
+def _identity(contract: Contract, what: str) -> dict[str, Any]:
+    """A part of the contract without the path at which it was found."""
+    return {key: value for key, value in getattr(contract, what).items() if key != "path"}
 
 
 def _names(contract: Contract) -> dict[str, list[str]]:

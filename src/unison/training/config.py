@@ -66,6 +66,9 @@ class LossConfig:
     """L1 between the log mels of the generated and the recorded waveform."""
     stft: float
     """Multi-resolution STFT loss (spectral convergence and log magnitude) of the waveform."""
+    repulsion: float
+    """Share of the distance between two drawings that is taken off mel and stft: 1 makes them energy distances, for a
+    vocoder with noise; 0 generates once a step."""
     adversarial: float
     """LSGAN loss against the discriminators."""
     feature_matching: float
@@ -97,7 +100,7 @@ class TrainerConfig:
     devices: int
     """Number of devices."""
     strategy: str
-    """Lightning's strategy; several devices need ddp_find_unused_parameters_true with discriminators."""
+    """Lightning's strategy; auto takes ddp_find_unused_parameters_true for several devices."""
     threads: int
     """CPU threads of the training process; 0 leaves torch's choice."""
     max_minutes: float

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import logging
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from unison.config.validate import validate
 from unison.contract.checkpoint import read_checkpoint, resolve_ckpt
 from unison.contract.contract import Contract
 from unison.errors import UnisonError
-from unison.training.callbacks import CHECKPOINTS
+from unison.training.callbacks import CHECKPOINTS, METRICS
 
 log = logging.getLogger(__name__)
 
@@ -55,18 +57,42 @@ def open_run(cfg: DictConfig) -> Run:
     name = cfg.name
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
     if hydra is not None and hydra.mode == RunMode.MULTIRUN:
-        name = f"{name}/{job_name(hydra.overrides.task, sys.argv)}"
+        keys = swept_keys(sys.argv[1:])
+        name = f"{name}/{job_name([o for o in hydra.overrides.task if o.partition('=')[0] in keys])}"
     folder = Path(cfg.outputs) / name
     # of a run's processes the first makes the folder, perhaps before the others look
-    if first_process() and (folder / "config.yaml").exists():
+    if first_process() and not cfg.overwrite and any((folder / CHECKPOINTS).glob("*.ckpt")):
         raise UnisonError(
-            f"{folder} already holds a run: resume={folder} goes on with it, name=… starts another;"
-            " or delete the folder"
+            f"{folder} already holds a run: resume={folder} goes on with it, name=… starts another,"
+            " overwrite=true deletes it first"
         )
+    if cfg.init_from is not None and Path(cfg.init_from).resolve().is_relative_to(folder.resolve()):
+        raise UnisonError(f"init_from={cfg.init_from} lies in this run's own folder: name=… starts another run")
     tree = OmegaConf.create(OmegaConf.to_container(cfg))
     assert isinstance(tree, DictConfig)
     tree.name = name
     return Run(tree, _typed(tree), folder)
+
+
+@contextlib.contextmanager
+def held(run: Run) -> Iterator[None]:
+    """Keep the run's folder to this process while it trains, rid of what a run left that never saved.
+
+    Raises:
+        UnisonError: another process trains in it.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with (run.folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            problem = f"{run.folder} is being trained in by another process; name=… starts another run"
+            raise UnisonError(problem) from None
+        if run.checkpoint is None:
+            for left in (CHECKPOINTS, METRICS, "previews", "tensorboard", "csv"):
+                path = run.folder / left
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        yield
 
 
 def _resumed(cfg: DictConfig) -> Run:
@@ -74,7 +100,7 @@ def _resumed(cfg: DictConfig) -> Run:
     if not any((folder / CHECKPOINTS).glob("*.ckpt")):
         raise UnisonError(
             f"resume={folder}: expected a run folder with {CHECKPOINTS}/step….ckpt, found no checkpoint;"
-            " a run that stopped before its first one has nothing to go on from: delete its folder and start again"
+            " a run that stopped before its first one has nothing to go on from: start it again without resume="
         )
     resolved = resolve_ckpt(folder)
     if resolved.note:
@@ -97,15 +123,16 @@ def with_overrides(tree: DictConfig, cfg: DictConfig, overrides: Sequence[str]) 
         key = override.lstrip("+").partition("=")[0]
         group = key.partition(".")[0]
         new, old = (_plain(OmegaConf.select(node, key)) for node in (cfg, tree))
-        if group in RESUMABLE and not key.startswith("trainer.ema"):
+        # a whole trainer would bring its own average and stages
+        if group in RESUMABLE and key != "trainer" and not key.startswith("trainer.ema"):
             OmegaConf.update(tree, key, new, merge=False)
         elif key != "resume" and (group not in cfg or new != old):
             refused.append(override)
     if refused:
         raise UnisonError(
             [
-                f"{override}: a resumed run keeps its own configuration; only {', '.join(RESUMABLE)} may change"
-                " (but for trainer.ema). init_from=… starts another run from its weights"
+                f"{override}: a resumed run keeps its own configuration; only fields of {', '.join(RESUMABLE)} may"
+                " change (but for trainer.ema). init_from=… starts another run from its weights"
                 for override in refused
             ]
         )
@@ -116,10 +143,17 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def job_name(overrides: Sequence[str], fixed: Sequence[str] = ()) -> str:
-    """A folder's name from a job's overrides, but for those ``fixed`` for all: ``model-small,precision-32-true``."""
-    kept = sorted(o for o in overrides if o not in fixed and not o.startswith(("name=", "outputs=")))
-    name = ",".join(re.sub(r"[^\w.,+-]", "-", override) for override in kept) or "job"
+def swept_keys(overrides: Sequence[str]) -> set[str]:
+    """The keys of a grid's overrides that have several values."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides([o for o in overrides if "=" in o and not o.startswith("-")])
+    return {override.get_key_element() for override in parsed if override.is_sweep_override()}
+
+
+def job_name(overrides: Sequence[str]) -> str:
+    """A folder's name from what is a job's own: ``model-small,precision-32-true``."""
+    name = ",".join(re.sub(r"[^\w.,+-]", "-", override) for override in sorted(overrides)) or "job"
     # a file system takes 255 bytes
     return name if len(name.encode()) <= 200 else f"job-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 

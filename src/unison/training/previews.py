@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from unison.audio import io
+from unison.inference.request import file_name
 from unison.training.task import Task, run_acoustic
 
 if TYPE_CHECKING:
@@ -63,10 +64,11 @@ class Previews(pl.Callback):
             frames, tokens = int(batch.mel_lengths[index]), int(batch.token_lengths[index])
             hop = synthesizer.geometry.hop_length
             recording = batch.waveform[index, 0, : frames * hop].cpu().numpy()
+            name = file_name(utterance.key)
             figure = draw(synthesizer, recording, audio.samples, attention[index, :frames, :tokens], utterance.text)
-            io.write(folder / f"{utterance.key}.recording.wav", recording, audio.sample_rate)
-            io.write(folder / f"{utterance.key}.spoken.wav", audio.samples, audio.sample_rate)
-            figure.savefig(folder / f"{utterance.key}.png", dpi=80)
+            io.write(folder / f"{name}.recording.wav", recording, audio.sample_rate)
+            io.write(folder / f"{name}.spoken.wav", audio.samples, audio.sample_rate)
+            figure.savefig(folder / f"{name}.png", dpi=80)
             for logger in task.loggers:
                 board: Any = getattr(logger, "experiment", None)
                 if hasattr(board, "add_figure"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import sys
@@ -22,7 +23,8 @@ from unison.config.train import TrainConfig
 from unison.config.validate import validate
 from unison.contract.checkpoint import read_checkpoint
 from unison.data.datamodule import CorpusDataModule
-from unison.data.manifest import Corpus
+from unison.data.dataset import Numbering
+from unison.data.manifest import Corpus, Statistics
 from unison.errors import UnisonError
 from unison.precision import resolve_precision, set_matmul
 from unison.prepare.run import prepare_corpus
@@ -36,7 +38,7 @@ from unison.training.callbacks import (
 )
 from unison.training.checkpoint_io import VerifiedCheckpointIO
 from unison.training.config import STAGES
-from unison.training.folders import children_run, first_process, open_run
+from unison.training.folders import Run, children_run, first_process, held, open_run
 from unison.training.task import Task
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,11 @@ def train(cfg: DictConfig) -> dict[str, float]:
         SystemExit: a signal stopped the run after it had saved; the code is 128 + its number, 130 for SIGINT.
     """
     run = open_run(cfg)
+    with held(run) if first_process() else contextlib.nullcontext():
+        return _train(run)
+
+
+def _train(run: Run) -> dict[str, float]:
     config = run.config
     prepared = prepare_corpus(validate(_section(run.tree, PrepareConfig), PrepareConfig))
     corpus = Corpus(prepared)
@@ -69,7 +76,6 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if task.discriminator is not None:
         policy.cast(task.discriminator)
     if first_process():
-        run.folder.mkdir(parents=True, exist_ok=True)
         (run.folder / "config.yaml").write_text(contract.config, encoding="utf-8")
         if run.contract is not None:
             forget_metrics(run.folder / METRICS, run.contract.step)
@@ -84,9 +90,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
 def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
     """Train the stages that are left, one after the other."""
     stages = [name for name in STAGES if getattr(task.config.trainer.stages, name).steps]
-    if not any(True for _ in task.voice.model.vocoder.parameters()) and "vocoder" in stages:
-        log.info("vocoder=griffinlim has nothing to learn: the vocoder stage is left out")
-        stages.remove("vocoder")
+    if not any(True for _ in task.voice.model.vocoder.parameters()) and stages != ["acoustic"]:
+        log.info("vocoder=griffinlim has nothing to learn: the acoustic stage alone is trained")
+        stages = ["acoustic"]
     if checkpoint is not None:
         payload = read_checkpoint(checkpoint)
         task.restore(payload)
@@ -113,6 +119,13 @@ def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
             task.stage.batch_frames,
             task.config.loader,
             seed=task.config.seed + STAGES.index(name),
+            # the contract's lists and scales, which after init_from are the ones that the weights were learnt with
+            numbering=Numbering(
+                task.contract.speakers,
+                task.contract.symbols,
+                task.contract.labels,
+                Statistics(**task.contract.statistics),
+            ),
             style=task.config.style.name == "bert",
             start_batch=task.progress.stage_batch,
         )
@@ -133,7 +146,10 @@ def make_trainer(task: Task) -> pl.Trainer:
     return pl.Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,
-        strategy=settings.strategy,
+        # a stage leaves parameters out, and each side's turn the other's
+        strategy="ddp_find_unused_parameters_true"
+        if settings.strategy == "auto" and settings.devices > 1
+        else settings.strategy,
         max_epochs=-1,
         max_steps=-1,
         # an epoch is the sampler's business: the loader never ends, validation comes by steps

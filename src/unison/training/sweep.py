@@ -12,6 +12,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
+from unison.training.folders import swept_keys
+
 DONE = "done"
 
 
@@ -23,24 +25,24 @@ class SweepTable(Callback):
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self.fixed: list[str] = []
+        self.keys: set[str] = set()
         self.path: Path | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Give all jobs one name, for one folder; note which overrides all of them share."""
+        """Give all jobs one name, for one folder; note what differs between them."""
         overrides = config.hydra.overrides.task
         if not any(override.startswith("name=") for override in overrides):
             with read_write(config):
                 overrides.append(f"name='{config.name}'")
-        self.fixed = [str(override) for override in overrides]
-        self.path = Path(config.hydra.sweep.dir) / "sweep.csv"
+        self.keys = swept_keys([str(override) for override in overrides])
+        self.path = _unused(Path(config.hydra.sweep.dir) / "sweep.csv")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Write down one job's overrides and metrics; a run alone has no table."""
         if self.path is None:
             return
-        swept = [override for override in job_return.overrides or [] if override not in self.fixed]
-        row: dict[str, Any] = dict(override.split("=", 1) for override in swept)
+        given = dict(override.split("=", 1) for override in job_return.overrides or [])
+        row: dict[str, Any] = {key: value for key, value in given.items() if key in self.keys}
         if job_return.status == JobStatus.COMPLETED:
             row |= {"status": DONE} | (job_return.return_value or {})
         else:
@@ -67,6 +69,15 @@ class SweepTable(Callback):
 
     def _columns(self) -> list[str]:
         return list(dict.fromkeys(column for row in self.rows for column in row))
+
+
+def _unused(path: Path) -> Path:
+    """The path, or with the next free number: a second grid's table does not take the first one's place."""
+    number = 2
+    while path.exists():
+        path = path.with_name(f"sweep-{number}.csv")
+        number += 1
+    return path
 
 
 def format_table(columns: list[str], rows: list[dict[str, Any]]) -> str:

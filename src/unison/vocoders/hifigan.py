@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -115,8 +116,11 @@ class HifiGan(nn.Module):
         )
         self.output = weight_norm(Conv(config.channels >> len(self.stages), 1, 7))
 
-    def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length] within [-1, 1], float32."""
+    def forward(self, mel: Tensor, lengths: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
+        """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length] within [-1, 1], float32.
+
+        Nothing is random here: `seeds`, which every vocoder takes, change nothing.
+        """
         real = padding_mask(lengths, mel.shape[2])
         mask = None if real is None else real[:, None, None]
         x = mel[:, :, None].contiguous(memory_format=torch.channels_last)
@@ -134,7 +138,7 @@ def _check(config: HifiGanConfig, hop_length: int) -> None:
     if math.prod(rates) != hop_length:
         raise ValueError(
             f"upsample_rates {list(rates)} multiply to {math.prod(rates)}, but hop_length is {hop_length}; "
-            "choose rates whose product is the hop length"
+            "choose rates whose product is the hop length and kernels twice as large, or vocoder=istft, which takes any"
         )
     if len(kernels) != len(rates) or any(k < r or (k - r) % 2 for k, r in zip(kernels, rates, strict=False)):
         raise ValueError(
