@@ -3,22 +3,30 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO := outputs/demo
 
-.PHONY: setup demo test test-slow lint bench clean
+.PHONY: setup demo test test-slow lint bench
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
 
+# an environment without pip is one whose making was interrupted
 $(STAMP): pyproject.toml constraints.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,bert,dev]'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing into $(VENV): PyTorch is several GB, this takes minutes the first time"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[demo,bert,dev]'
 	@touch $@
 
+# trained once; an interrupted training goes on
 demo: $(STAMP)
-	@test -e outputs/demo/checkpoints || $(BIN)/python train.py experiment=demo
-	$(BIN)/unison evaluate ckpt=outputs/demo
-	$(BIN)/python infer.py ckpt=outputs/demo speaker=amy text="The old man found a gold ring in the garden." out=outputs/demo/english.wav play=true
-	$(BIN)/python infer.py ckpt=outputs/demo speaker=mei text=我们在河边看见一只小鸟。 out=outputs/demo/mandarin.wav play=true
+	@test -e $(DEMO)/.trained || { \
+		if ls $(DEMO)/checkpoints/*.ckpt >/dev/null 2>&1; \
+		then $(BIN)/python train.py resume=$(DEMO); \
+		else $(BIN)/python train.py experiment=demo; fi && touch $(DEMO)/.trained; }
+	$(BIN)/unison evaluate ckpt=$(DEMO)
+	$(BIN)/python infer.py ckpt=$(DEMO) speaker=amy text="The old man found a gold ring in the garden." \
+		out=$(DEMO)/english.wav play=true
+	$(BIN)/python infer.py ckpt=$(DEMO) speaker=mei text=今天的风很大。 out=$(DEMO)/mandarin.wav play=true
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
@@ -33,6 +41,3 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/unison bench
-
-clean:
-	rm -rf $(VENV)
