@@ -72,7 +72,7 @@ def build_voice(contract: Contract) -> Voice:
         n_symbols=len(contract.symbols),
         n_speakers=len(contract.speakers),
         n_mels=config.audio.n_mels,
-        style_dim=style.style_dim + frozen,
+        style_dim=style.dim + frozen,
         content_dim=frozen,
         vocoder=build_vocoder(config.vocoder, config.audio),
     )

@@ -14,7 +14,7 @@ transformers = pytest.importorskip("transformers")
 
 from unison.errors import UnisonError  # noqa: E402
 from unison.style import bert as bert_module  # noqa: E402
-from unison.style import build_style  # noqa: E402
+from unison.style import style_identity  # noqa: E402
 from unison.style.bert import BertStyle  # noqa: E402
 from unison.style.config import BertStyleConfig  # noqa: E402
 
@@ -30,9 +30,7 @@ def reference(folder: Path, text: str) -> Any:
 
 
 def bert(folder: Path | str, **changes: Any) -> BertStyle:
-    built = build_style(BertStyleConfig(path=str(folder), **changes), {})
-    assert isinstance(built, BertStyle)
-    return built
+    return BertStyle(BertStyleConfig(path=str(folder), **changes))
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
@@ -41,7 +39,7 @@ def test_pooled_output_is_that_of_transformers(folder: Path, batch_size: int) ->
     vectors = style.encode(TEXTS)
     assert vectors.shape == (6, 16)
     assert vectors.dtype == torch.float32
-    assert (style.style_dim, style.content_dim) == (16, 16)
+    assert style.dim == 16
     for text, vector in zip(TEXTS, vectors, strict=True):
         torch.testing.assert_close(vector, reference(folder, text).pooler_output[0], atol=1e-5, rtol=0)
     assert (vectors[0] - vectors[1]).abs().max() > 0.01
@@ -72,6 +70,7 @@ def test_identity(folder: Path, tmp_path: Path) -> None:
     identity = bert(folder).identity
     assert identity["dim"] == 16
     assert identity["pooling"] == "pooler"
+    assert style_identity(BertStyleConfig(path=str(folder)), {}) == identity
     moved = tmp_path / "moved"
     shutil.copytree(folder, moved)
     assert bert(moved).identity | {"path": str(folder)} == identity
@@ -144,9 +143,9 @@ def test_no_pooler_in_the_weights(folder: Path, tmp_path: Path) -> None:
 
 def test_hub_id_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "from unison.style import build_style; from unison.style.config import BertStyleConfig\n"
+        "from unison.style.bert import BertStyle; from unison.style.config import BertStyleConfig\n"
         "from unison.errors import UnisonError\n"
-        "try: build_style(BertStyleConfig(path='nobody/no-such-encoder'), {}).encode(['a'])\n"
+        "try: BertStyle(BertStyleConfig(path='nobody/no-such-encoder')).encode(['a'])\n"
         "except UnisonError as error: print(error)"
     )
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from unison.errors import UnisonError
-from unison.style import build_style
+from unison.style import style_identity
 from unison.style.config import CLASSES, LabelStyleConfig, NoStyleConfig
 from unison.style.labels import LabelStyle
 from unison.style.none import NoStyle
@@ -14,9 +14,7 @@ LABELS = {"emotion": ["happy", "sad", "angry"], "speed": ["fast", "slow"]}
 
 @pytest.fixture
 def style() -> LabelStyle:
-    built = build_style(LabelStyleConfig(emotion=8, pitch=4, speed=2, dropout=0.5), LABELS)
-    assert isinstance(built, LabelStyle)
-    return built
+    return LabelStyle(LabelStyleConfig(emotion=8, pitch=4, speed=2, dropout=0.5), LABELS)
 
 
 def test_vectors_are_the_rows_of_the_tables_side_by_side(style: LabelStyle) -> None:
@@ -29,8 +27,7 @@ def test_vectors_are_the_rows_of_the_tables_side_by_side(style: LabelStyle) -> N
     assert speed.shape == (3, 2)
     expected = torch.stack([torch.cat([emotion[2], speed[1]]), torch.cat([emotion[0], speed[0]])])
     assert torch.equal(vectors, expected)
-    assert style.dim == style.style_dim == 10
-    assert style.content_dim == 0
+    assert style.dim == 10
     assert set(tables) == {"tables.emotion.weight", "tables.speed.weight"}  # no table without labels
 
 
@@ -61,23 +58,23 @@ def test_every_row_used_is_trained(style: LabelStyle) -> None:
 
 
 def test_no_labels_at_all() -> None:
-    style = build_style(LabelStyleConfig(), {})
-    assert style.style_dim == 0
+    style = LabelStyle(LabelStyleConfig(), {})
+    assert style.dim == 0
     assert style(torch.zeros(3, 4, dtype=torch.int64)).shape == (3, 0)
 
 
 def test_no_style() -> None:
-    style = build_style(NoStyleConfig(), LABELS)
-    assert isinstance(style, NoStyle)
-    assert (style.style_dim, style.content_dim) == (0, 0)
+    style = NoStyle()
+    assert style.dim == 0
     assert style.ids({"prompt": "whatever"}) == [0] * len(CLASSES)
-    assert style.encode(["a", "b"]).shape == (2, 0)
     assert style(torch.zeros(3, 4, dtype=torch.int64)).shape == (3, 0)
     assert not list(style.parameters())
     with pytest.raises(UnisonError, match="style emotion: this voice was trained without style labels"):
         style.ids({"emotion": "happy"})
 
 
-def test_identity(style: LabelStyle) -> None:
-    assert style.identity == {"name": "labels", "dims": {"emotion": 8, "speed": 2}}
-    assert NoStyle().identity == {"name": "none"}
+def test_identity() -> None:
+    config = LabelStyleConfig(emotion=8, pitch=4, speed=0)
+    assert style_identity(config, LABELS) == {"name": "labels", "dims": {"emotion": 8}}
+    assert LabelStyle(config, LABELS).dim == 8
+    assert style_identity(NoStyleConfig(), LABELS) == {"name": "none"}

@@ -1,5 +1,5 @@
 """From a corpus in its published layout to a manifest, cached features and statistics."""
 
-from unison.prepare.runner import is_current, prepare, staleness
+from unison.prepare.runner import prepare, staleness
 
-__all__ = ["is_current", "prepare", "staleness"]
+__all__ = ["prepare", "staleness"]

@@ -109,17 +109,6 @@ def prepare(
         raise
 
 
-def is_current(
-    data: DataConfig,
-    geometry: AudioGeometry,
-    frontend_name: str,
-    folder: Path,
-    style: StyleEncoder | None = None,
-) -> bool:
-    """Whether `folder` holds what `prepare` would make there now; opens no recording."""
-    return staleness(data, geometry, frontend_name, folder, style) is None
-
-
 def staleness(
     data: DataConfig,
     geometry: AudioGeometry,
@@ -127,7 +116,7 @@ def staleness(
     folder: Path,
     style: StyleEncoder | None = None,
 ) -> str | None:
-    """Why a prepared folder is not what `prepare` would make there now; None when it is.
+    """Why a prepared folder is not what `prepare` would make there now; None when it is. Opens no recording.
 
     Compares settings, versions, and the names, sizes and times of the raw files. Where the raw files are gone
     the prepared corpus stands for itself.

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import Any
 
 from unison.style.config import BertStyleConfig, LabelStyleConfig, NoStyleConfig
 
-if TYPE_CHECKING:
-    from unison.style.bert import BertStyle
-    from unison.style.labels import LabelStyle
-    from unison.style.none import NoStyle
+__all__ = ["style_identity"]
 
-    Style = NoStyle | LabelStyle | BertStyle
 
-__all__ = ["build_style"]
+def style_identity(
+    config: NoStyleConfig | LabelStyleConfig | BertStyleConfig, labels: dict[str, list[str]]
+) -> dict[str, Any]:
+    """What the contract says about the style of a voice; `labels` are the corpus's style labels by class.
+
+    Raises:
+        UnisonError: the frozen encoder is not there.
+    """
+    if isinstance(config, LabelStyleConfig):
+        return {"name": "labels", "dims": config.widths(labels)}
+    if isinstance(config, BertStyleConfig):
+        # Imported here, so that reading configs needs no torch.
+        from unison.style.bert import BertStyle
+
+        return BertStyle(config).identity
+    return {"name": "none"}
 
 
 def build_style(
-    config: NoStyleConfig | LabelStyleConfig | BertStyleConfig,
-    labels: dict[str, list[str]],
-) -> Style:
-    """The style encoder of a config.
-
-    Each has `style_dim`, `content_dim`, `identity`, `ids(style)` and `encode(texts)`. `labels` are the
-    corpus's style labels by class.
-    """
-    # Imported here, so that reading configs needs no torch.
-    if isinstance(config, LabelStyleConfig):
-        from unison.style.labels import LabelStyle
-
-        return LabelStyle(config, labels)
-    if isinstance(config, BertStyleConfig):
-        from unison.style.bert import BertStyle
-
-        return BertStyle(config)
-    from unison.style.none import NoStyle
-
-    return NoStyle()
+    config: NoStyleConfig | LabelStyleConfig | BertStyleConfig, labels: dict[str, list[str]]
+) -> SimpleNamespace:
+    """`style_identity` as the attribute `identity`."""
+    return SimpleNamespace(identity=style_identity(config, labels))

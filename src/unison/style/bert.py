@@ -13,7 +13,7 @@ from torch import Tensor
 from unison.contract.contract import json_digest
 from unison.contract.weights import weights_digest
 from unison.errors import UnisonError
-from unison.style.config import CLASSES, BertStyleConfig
+from unison.style.config import BertStyleConfig
 
 _POOLINGS = ("pooler", "cls", "mean")
 _REMEMBERED = 4096
@@ -35,19 +35,9 @@ class BertStyle:
         self.config = config
         self._known: OrderedDict[str, Tensor] = OrderedDict()
 
-    @property
-    def style_dim(self) -> int:
-        """Width of the prompt's vector."""
-        return self.dim
-
-    @property
-    def content_dim(self) -> int:
-        """Width of the text's vector."""
-        return self.dim
-
     @functools.cached_property
     def dim(self) -> int:
-        """The encoder's hidden size."""
+        """Width of the vectors, the encoder's hidden size."""
         return int(self._settings.hidden_size)
 
     @functools.cached_property
@@ -73,10 +63,6 @@ class BertStyle:
     def digest(self) -> str:
         """What the encoder is, wherever it was found."""
         return json_digest({name: value for name, value in self.identity.items() if name != "path"})
-
-    def ids(self, style: dict[str, str]) -> list[int]:
-        """No labels here; all unspecified."""
-        return [0] * len(CLASSES)
 
     def encode(self, texts: list[str]) -> Tensor:
         """Vectors of texts, float32 [N, dim] on the CPU; texts beyond the encoder's limit are cut."""

@@ -33,6 +33,11 @@ class LabelStyleConfig:
     dropout: float = 0.1
     """Share of labels that training hides, so that speaking without a label works."""
 
+    def widths(self, labels: dict[str, list[str]]) -> dict[str, int]:
+        """Width of each class's vectors; a class without labels in the corpus, or of width 0, is left out."""
+        widths = {name: int(getattr(self, name)) for name in CLASSES if labels.get(name)}
+        return {name: width for name, width in widths.items() if width > 0}
+
 
 @dataclass
 class BertStyleConfig:

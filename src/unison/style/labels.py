@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,37 +14,18 @@ from unison.style.config import CLASSES, LabelStyleConfig
 class LabelStyle(nn.Module):
     """Tables of vectors for emotion, pitch, speed and energy; id 0 of each is 'unspecified'.
 
-    A class without labels in the corpus has no table and no share in the vector.
+    A class without labels in the corpus has no table and no share in the vector, which is `dim` wide.
     """
-
-    content_dim = 0
 
     def __init__(self, config: LabelStyleConfig, labels: dict[str, list[str]]) -> None:
         super().__init__()
         self.labels = {name: list(labels.get(name, [])) for name in CLASSES}
         self.dropout = config.dropout
-        widths = {name: getattr(config, name) for name in CLASSES if self.labels[name]}
+        widths = config.widths(self.labels)
+        self.dim = sum(widths.values())
         self.tables = nn.ModuleDict(
-            {name: nn.Embedding(1 + len(self.labels[name]), width) for name, width in widths.items() if width > 0}
+            {name: nn.Embedding(1 + len(self.labels[name]), width) for name, width in widths.items()}
         )
-
-    @property
-    def dim(self) -> int:
-        """Width of the style vector."""
-        return sum(table.embedding_dim for table in self._tables())
-
-    @property
-    def style_dim(self) -> int:
-        """Width of the style vector."""
-        return self.dim
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What the contract says about it."""
-        return {
-            "name": "labels",
-            "dims": {name: int(table.embedding_dim) for name, table in self._named_tables()},
-        }
 
     def ids(self, style: dict[str, str]) -> list[int]:
         """A clip's or a request's labels as ids in the order of `CLASSES`; 0 where the class is not named.
@@ -63,22 +43,12 @@ class LabelStyle(nn.Module):
             raise UnisonError(problems)
         return ids
 
-    def encode(self, texts: list[str]) -> Tensor:
-        """Texts say nothing here: vectors of width 0, float32 [N, 0]."""
-        return torch.zeros(len(texts), 0)
-
     def forward(self, labels: Tensor) -> Tensor:
         """labels [B, 4] int64 (0 = unspecified) → [B, dim]; in training some labels are hidden."""
         if self.training and self.dropout > 0:
             labels = labels.masked_fill(torch.rand(labels.shape, device=labels.device) < self.dropout, 0)
-        vectors = [table(labels[:, CLASSES.index(name)]) for name, table in self._named_tables()]
+        vectors = [table(labels[:, CLASSES.index(name)]) for name, table in self.tables.items()]
         return torch.cat(vectors, dim=-1) if vectors else torch.zeros(labels.shape[0], 0, device=labels.device)
-
-    def _named_tables(self) -> list[tuple[str, nn.Embedding]]:
-        return [(name, table) for name, table in self.tables.items() if isinstance(table, nn.Embedding)]
-
-    def _tables(self) -> list[nn.Embedding]:
-        return [table for _, table in self._named_tables()]
 
 
 def _unknown(name: str, label: str, known: list[str]) -> str:

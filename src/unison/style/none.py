@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -12,15 +10,9 @@ from unison.style.config import CLASSES
 
 
 class NoStyle(nn.Module):
-    """The interface of a style encoder, with vectors of width 0."""
+    """As `LabelStyle`, without labels: vectors of width 0."""
 
-    style_dim = 0
-    content_dim = 0
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What the contract says about it."""
-        return {"name": "none"}
+    dim = 0
 
     def ids(self, style: dict[str, str]) -> list[int]:
         """All unspecified; raises UnisonError when a label is asked for."""
@@ -28,10 +20,6 @@ class NoStyle(nn.Module):
         if asked:
             raise UnisonError(f"style {', '.join(asked)}: this voice was trained without style labels")
         return [0] * len(CLASSES)
-
-    def encode(self, texts: list[str]) -> Tensor:
-        """Vectors of width 0, float32 [N, 0]."""
-        return torch.zeros(len(texts), 0)
 
     def forward(self, labels: Tensor) -> Tensor:
         """labels [B, 4] int64 → float32 [B, 0]."""
