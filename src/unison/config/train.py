@@ -61,8 +61,6 @@ class TrainConfig:
     """Folder under which everything made lands."""
     seed: int
     """Of the weights' start, the order of the data, dropout and segments."""
-    overwrite: bool
-    """Delete the run that the folder holds and start anew."""
     resume: str | None
     """A run folder: go on exactly where it stopped, with its own configuration; trainer, callbacks, logger and
     loader may change."""
@@ -74,3 +72,6 @@ class TrainConfig:
         optim = {"generator": vars(self.optim.generator), "discriminator": vars(self.optim.discriminator)}
         if problems := target_problems(built | {"optim": optim}):
             raise UnisonError(problems)
+
+    overwrite: bool = False
+    """Delete the run that the folder holds and start anew."""

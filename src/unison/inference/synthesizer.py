@@ -310,8 +310,10 @@ class Synthesizer:
         return torch.zeros(len(texts), 0) if self.style_encoder is None else self.style_encoder.encode(texts)
 
     def _vocode(self, mel: Tensor, lengths: Tensor, seeds: list[int]) -> Tensor:
+        if isinstance(self.vocoder, GriffinLim):
+            return self.vocoder(mel, lengths, seeds)
         with self.policy.autocast():
-            waveform: Tensor = self.vocoder(mel, lengths, seeds)
+            waveform: Tensor = self.vocoder(mel, lengths)
         return waveform
 
     def _join(self, pieces: list[_Sentence], pause: float) -> Audio:

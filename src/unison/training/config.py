@@ -66,9 +66,6 @@ class LossConfig:
     """L1 between the log mels of the generated and the recorded waveform."""
     stft: float
     """Multi-resolution STFT loss (spectral convergence and log magnitude) of the waveform."""
-    repulsion: float
-    """Share of the distance between two drawings that is taken off mel and stft: 1 makes them energy distances, for a
-    vocoder with noise; 0 generates once a step."""
     adversarial: float
     """LSGAN loss against the discriminators."""
     feature_matching: float

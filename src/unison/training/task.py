@@ -286,32 +286,16 @@ class Task(pl.LightningModule):
         floor = math.log(self.config.audio.log_floor)
         with self.policy.autocast():
             segment = take(mel.transpose(1, 2), starts, size, frames, fill=floor)
-            fakes = [self.voice.model.vocoder(segment).float() for _ in range(2 if self.config.losses.repulsion else 1)]
+            fake = self.voice.model.vocoder(segment).float()
         real = take(batch.waveform, starts * hop, size * hop, frames * hop, fill=0.0)
-        losses |= self._spectral_losses(real, fakes)
-        fake = fakes[0]
+        losses["mel"] = mel_loss(fake, real, self.log_mel)
+        if self.config.losses.stft:
+            losses["stft"] = self.stft_loss(fake, real)
         if (
             self._has_discriminator
             and self.trained["vocoder"] + self.trained["joint"] >= self.config.losses.adversarial_start
         ):
             losses |= self._adversarial_losses(real, fake, optimizers[1], stepping, batch)
-        return losses
-
-    def _spectral_losses(self, real: Tensor, fakes: list[Tensor]) -> Losses:
-        """Distances of what was generated to the recording; with repulsion, less that of two drawings to each other.
-
-        The difference is the energy distance between the distributions of speech, which a generator with noise at its
-        input makes least by being as random as the recordings are, where a distance alone is least for the average of
-        them: a hum (Gritsenko et al. 2020, "A spectral energy distance for parallel speech synthesis").
-        """
-        losses: Losses = {"mel": torch.stack([mel_loss(fake, real, self.log_mel) for fake in fakes]).mean()}
-        if self.config.losses.stft:
-            losses["stft"] = torch.stack([self.stft_loss(fake, real) for fake in fakes]).mean()
-        if self.config.losses.repulsion:
-            share, (one, other) = self.config.losses.repulsion / 2, fakes
-            losses["mel"] = losses["mel"] - share * mel_loss(one, other, self.log_mel)
-            if "stft" in losses:
-                losses["stft"] = losses["stft"] - share * self.stft_loss.distance(one, other)
         return losses
 
     def _adversarial_losses(

@@ -35,8 +35,6 @@ class IstftConfig:
     """Inner width of a block."""
     kernel: int = 7
     """Kernel of the depthwise convolutions, in frames; odd."""
-    noise: int = 0
-    """Channels of noise beside the mel, so that breath need not hum at the frame rate; see losses.repulsion."""
 
 
 @dataclass

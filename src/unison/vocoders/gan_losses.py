@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -47,19 +47,11 @@ class MultiResolutionStftLoss(nn.Module):
         """Waveforms [B, 1, L] to a scalar; an FFT longer than the waveform reads zeros around it."""
         with torch.autocast(fake.device.type, enabled=False):
             losses = []
-            for made, target in self._magnitudes(fake, real):
+            for n_fft in self.n_ffts:
+                made, target = self._magnitude(fake, n_fft), self._magnitude(real, n_fft)
                 convergence = torch.linalg.vector_norm(target - made) / torch.linalg.vector_norm(target)
                 losses.append(convergence + F.l1_loss(made.log(), target.log()))
             return torch.stack(losses).mean()
-
-    def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """The second term alone, which is a distance: L1 between log magnitudes of waveforms [B, 1, L]."""
-        with torch.autocast(a.device.type, enabled=False):
-            return torch.stack([F.l1_loss(x.log(), y.log()) for x, y in self._magnitudes(a, b)]).mean()
-
-    def _magnitudes(self, a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        for n_fft in self.n_ffts:
-            yield self._magnitude(a, n_fft), self._magnitude(b, n_fft)
 
     def _magnitude(self, waveform: Tensor, n_fft: int) -> Tensor:
         window = self.get_buffer(f"window_{n_fft}").float()

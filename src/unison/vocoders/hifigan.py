@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -116,11 +115,8 @@ class HifiGan(nn.Module):
         )
         self.output = weight_norm(Conv(config.channels >> len(self.stages), 1, 7))
 
-    def forward(self, mel: Tensor, lengths: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
-        """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length] within [-1, 1], float32.
-
-        Nothing is random here: `seeds`, which every vocoder takes, change nothing.
-        """
+    def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length] within [-1, 1], float32."""
         real = padding_mask(lengths, mel.shape[2])
         mask = None if real is None else real[:, None, None]
         x = mel[:, :, None].contiguous(memory_format=torch.channels_last)

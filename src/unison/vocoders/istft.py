@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -48,8 +45,8 @@ class IstftHead(nn.Module):
             raise ValueError(f"kernel {config.kernel} is even; a convolution that keeps the length needs an odd one")
         if n_fft < 2 * hop_length:
             raise ValueError(f"n_fft {n_fft} is less than twice hop_length {hop_length}; frames would leave holes")
-        self.n_fft, self.hop_length, self.noise = n_fft, hop_length, config.noise
-        self.input = nn.Conv1d(n_mels + config.noise, config.width, config.kernel, padding=config.kernel // 2)
+        self.n_fft, self.hop_length = n_fft, hop_length
+        self.input = nn.Conv1d(n_mels, config.width, config.kernel, padding=config.kernel // 2)
         self.input_norm = nn.LayerNorm(config.width, eps=1e-6)
         self.blocks = nn.ModuleList(
             ConvNextBlock(config.width, config.ffn, config.kernel, 1 / config.layers) for _ in range(config.layers)
@@ -63,13 +60,8 @@ class IstftHead(nn.Module):
                 assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, mel: Tensor, lengths: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
-        """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length], float32.
-
-        Each item's `seeds` entry (0 without) draws its noise; in training it comes from the global generator.
-        """
-        if self.noise:
-            mel = torch.cat((mel, self._noise(mel, seeds)), dim=1)
+    def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length], float32."""
         real = padding_mask(lengths, mel.shape[2])
         mask = None if real is None else real[:, None]
         if mask is not None:
@@ -85,13 +77,3 @@ class IstftHead(nn.Module):
             # The limit keeps one wild frame from drowning the rest, as in Vocos
             spectrum = torch.polar(log_magnitude.exp().clamp(max=1e2), phase)
             return overlap_add(spectrum, self.window.float(), self.hop_length, real)[:, None]
-
-    def _noise(self, mel: Tensor, seeds: Sequence[int] | None) -> Tensor:
-        """Uniform noise of variance 1, [B, noise, F]; drawn on the CPU and frame by frame, as `GriffinLim` does."""
-        shape = (mel.shape[2], self.noise)
-        if self.training:
-            drawn = torch.rand(mel.shape[0], *shape)
-        else:
-            seeds = seeds or [0] * len(mel)
-            drawn = torch.stack([torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-        return ((drawn - 0.5) * math.sqrt(12)).transpose(1, 2).to(mel)
