@@ -19,6 +19,17 @@ def test_the_list_starts_with_pad_and_boundary_and_is_sorted() -> None:
     assert symbol_list([]) == ["_", "<sos/eos>"]
 
 
+def test_symbols_that_have_a_place_keep_it() -> None:
+    assert symbol_list([["a1", "b"], ["z", "sp1"]], ["_", "<sos/eos>", "sp1", "b"]) == [
+        "_",
+        "<sos/eos>",
+        "sp1",
+        "b",
+        "a1",
+        "z",
+    ]
+
+
 def test_ids_are_positions() -> None:
     table = ["_", "<sos/eos>", "a1", "b", "sp1"]
     assert to_ids(["<sos/eos>", "b", "a1", "sp1", "<sos/eos>"], table) == [1, 3, 2, 4, 1]

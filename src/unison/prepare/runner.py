@@ -39,6 +39,8 @@ from unison.prepare.features import Measurement, Measurer, feature_settings
 from unison.prepare.statistics import measure_statistics
 from unison.prepare.store import FeatureStore, StyleTable, lock
 from unison.style.config import CLASSES
+from unison.text import frontend
+from unison.text.symbols import symbol_list
 
 VERSION = 1
 """Counts up when the same corpus would give another manifest."""
@@ -181,10 +183,8 @@ def _prepare(
         utterances, style_dim = _encode_styles(utterances, style, folder, progress)
     manifest = "".join(json.dumps(asdict(u), ensure_ascii=False) + "\n" for u in utterances)
     speakers = _ordered((u.speaker for u in utterances), previous.speakers if previous else [])
-    symbols = _ordered(
-        (symbol for u in utterances for symbol in u.symbols),
-        previous.symbols if previous else _first_symbols(),
-    )
+    pronunciations = [u.symbols for u in utterances]
+    symbols = symbol_list(pronunciations, previous.symbols) if previous else symbol_list(pronunciations)
     info = CorpusInfo(
         name=data.name,
         speakers=speakers,
@@ -387,12 +387,6 @@ def _previous(folder: Path, data: DataConfig, frontend_name: str) -> CorpusInfo 
     return info if same else None
 
 
-def _first_symbols() -> list[str]:
-    from unison.text.symbols import BOUNDARY, PAD
-
-    return [PAD, BOUNDARY]
-
-
 def _ordered(names: Iterable[str], previous: Sequence[str]) -> list[str]:
     """Names with an earlier position keep it; the others follow, sorted."""
     return [*previous, *sorted(set(names) - set(previous))]
@@ -466,8 +460,6 @@ def _fingerprint(
 
 def _source(data: DataConfig, geometry: AudioGeometry, frontend_name: str) -> dict[str, Any]:
     """All that a prepared corpus follows from, comparable through JSON."""
-    from unison.text import frontend
-
     return {
         "version": VERSION,
         "data": {name: value for name, value in asdict(data).items() if name not in _NOT_CONTENT},

@@ -16,10 +16,10 @@ BOUNDARY = "<sos/eos>"
 _PAUSE = re.compile(r"(sp|engsp)(\d)")
 
 
-def symbol_list(pronunciations: Iterable[Sequence[str]]) -> list[str]:
-    """The ordered symbols of a corpus: the pad, the boundary, then every other symbol once, sorted."""
+def symbol_list(pronunciations: Iterable[Sequence[str]], previous: Sequence[str] = (PAD, BOUNDARY)) -> list[str]:
+    """The ordered symbols of a corpus: those that have a place already, then every other symbol once, sorted."""
     found = {symbol for symbols in pronunciations for symbol in symbols}
-    return [PAD, BOUNDARY, *sorted(found - {PAD, BOUNDARY})]
+    return [*previous, *sorted(found.difference(previous))]
 
 
 def to_ids(symbols: Sequence[str], table: Sequence[str]) -> list[int]:
