@@ -48,7 +48,7 @@ def test_breaks_follow_words_and_punctuation() -> None:
     assert read('  "One" ‘two’! ') == "W AH1 N 1 T UW1"
 
 
-def test_the_issue_s_sentence() -> None:
+def test_commas_colons_apostrophes_and_numbers_together() -> None:
     assert read("Hello, world: it's 5 o'clock") == ("HH AH0 L OW1 2 W ER1 L D 2 IH1 T S 1 F AY1 V 1 AH0 K L AA1 K")
 
 
