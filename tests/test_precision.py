@@ -31,13 +31,21 @@ ROOT = Path(__file__).parents[1]
 )
 def test_dtypes(ran: str, params: torch.dtype, compute: torch.dtype, scaled: bool) -> None:
     policy = PrecisionPolicy(ran, ran, "cpu")
-    assert (policy.param_dtype, policy.compute_dtype, policy.cache_dtype) == (params, compute, compute)
+    assert (policy.param_dtype, policy.compute_dtype) == (params, compute)
     assert policy.scaler().is_enabled() == scaled
     layer = policy.cast(torch.nn.Linear(2, 3))
     assert {parameter.dtype for parameter in layer.parameters()} == {params}
     with policy.autocast():
         assert layer(torch.ones(1, 2)).dtype == compute, "float32 goes in whatever the parameters are"
     assert torch.tensor(policy.epsilon(1e-8), dtype=params) > 0
+
+
+def test_windows_and_statistics_keep_their_precision() -> None:
+    layer = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(4, 4))
+    layer.register_buffer("window", torch.hann_window(8))
+    layer = PrecisionPolicy("bf16-true", "bf16-true", "cpu").cast(layer)
+    assert torch.equal(layer.window, torch.hann_window(8))
+    assert layer(torch.ones(1, 4, dtype=BF16)).dtype == BF16, "a parametrization's buffers meet its weight"
 
 
 @pytest.mark.parametrize("asked", PRECISIONS)

@@ -1,7 +1,7 @@
 """The one place where a dtype is chosen.
 
 A run asks for a precision (``16-mixed``); what the device can do decides what runs. Both are recorded in the contract.
-Everything that has to know a dtype asks the policy: parameters, compute (through autocast), caches, the loss scaler.
+Everything that has to know a dtype asks the policy: parameters, compute (through autocast), the loss scaler.
 Whatever must stay in float32 (losses, STFT and its inverse, softmax over the vocabulary) says so where it is computed,
 with ``.float()``.
 """
@@ -40,11 +40,6 @@ class PrecisionPolicy:
     def param_dtype(self) -> torch.dtype:
         """Dtype in which parameters are kept: float32 unless the precision is ``…-true``."""
         return self.compute_dtype if self.ran.endswith("-true") else torch.float32
-
-    @property
-    def cache_dtype(self) -> torch.dtype:
-        """Dtype of caches: that of what the compute writes into them."""
-        return self.compute_dtype
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The context in which models run.

@@ -98,11 +98,29 @@ def test_long_text_is_cut_at_sentence_ends_and_joined_with_pauses(voice: Synthes
     assert len(pieces) == 5
     assert pieces[:3] == ["One two three.", "Four, five!", "Six seven?"]
     (whole,) = spoken(voice, [Request(text, "anna")], pause=pause)
-    silence = np.zeros(round(pause * 8000), np.float32)
+    assert pieces[3].endswith(","), "the long sentence is cut at a comma, where half a pause is natural"
+    silences = [np.zeros(round(p * 8000), np.float32) for p in (pause, pause, pause, pause / 2)]
     parts = spoken(voice, [Request(piece, "anna") for piece in pieces])
-    expected = np.concatenate([part for piece in parts for part in (silence, piece)][1:])
+    expected = np.concatenate([parts[0], *(x for pair in zip(silences, parts[1:], strict=True) for x in pair)])
     assert whole.shape == expected.shape
     np.testing.assert_allclose(whole, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("Yes.", 1),
+        ("Really?”", 1),
+        ("你好。", 1),
+        ("one,", 0.5),
+        ("你好，", 0.5),
+        ("thus:", 0.5),
+        ("no mark", 0),
+        ("五", 0),
+    ],
+)
+def test_pauses_follow_punctuation(text: str, share: float) -> None:
+    assert module.pause_after(text, 0.4) == pytest.approx(0.4 * share)
 
 
 def slow(voice: Synthesizer, frames: int) -> None:

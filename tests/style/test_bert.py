@@ -15,7 +15,7 @@ transformers = pytest.importorskip("transformers")
 from unison.errors import UnisonError  # noqa: E402
 from unison.style import bert as bert_module  # noqa: E402
 from unison.style import style_identity  # noqa: E402
-from unison.style.bert import BertStyle  # noqa: E402
+from unison.style.bert import BertStyle, shared  # noqa: E402
 from unison.style.config import BertStyleConfig  # noqa: E402
 
 TEXTS = ["你 好", "a very happy voice", "sad", "高 兴 a", "", "happy " * 300]
@@ -106,6 +106,27 @@ def test_the_last_vectors_are_remembered(folder: Path, monkeypatch: pytest.Monke
     assert many.shape == (7, 16)
     torch.testing.assert_close(many[-1], first[0])
     assert len(style._known) == 3
+
+
+def test_an_encoder_is_shared_until_its_settings_or_files_change(folder: Path, tmp_path: Path) -> None:
+    exchanged = Path(shutil.copytree(folder, tmp_path / "bert"))
+    config = BertStyleConfig(path=str(exchanged))
+    first = shared(config)
+    digest = first.digest
+    assert shared(BertStyleConfig(path=str(exchanged))) is first
+    config.pooling = "cls"  # of a config that was handed over, and is no longer ours
+    assert first.config.pooling == "pooler"
+    assert shared(config).identity["pooling"] == "cls"
+    config.pooling = "pooler"
+    assert shared(config).digest == digest
+    model = transformers.BertModel.from_pretrained(exchanged)
+    with torch.no_grad():
+        model.embeddings.word_embeddings.weight[7, 0] += 1e-3
+    model.save_pretrained(exchanged)
+    assert shared(config).digest != digest
+    shutil.rmtree(exchanged)
+    with pytest.raises(UnisonError, match="it is no local folder"):
+        _ = shared(config).identity
 
 
 def test_wrong_settings() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from omegaconf import DictConfig
 
 from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.errors import UnisonError
-from unison.training.callbacks import append_metrics, forget_metrics
+from unison.training.callbacks import CHECKPOINTS, METRICS, append_metrics, forget_metrics
 from unison.training.folders import job_name, swept_keys, with_overrides
 from unison.training.run import train
 
@@ -61,6 +62,38 @@ def test_a_second_start_is_refused(config: Make, tiny: list[str], start: Callabl
     assert code == 2
     assert f"{short} already holds a run: resume={short}" in err
     assert contents(short) == before
+
+
+def test_overwriting_starts_anew(config: Make, copy: Path) -> None:
+    cfg = config(*SHORT, f"name={copy.name}", f"outputs={copy.parent}", "overwrite=true")
+    cfg.derived.prepared = str(config().derived.prepared)
+    (copy / METRICS).write_text("step,metric,value\n99,left,1\n")
+    train(cfg)
+    assert read_contract(resolve_ckpt(copy).path).step == 2
+    assert "left" not in (copy / METRICS).read_text()
+
+
+def test_a_run_that_never_saved_starts_again(config: Make, copy: Path) -> None:
+    shutil.rmtree(copy / CHECKPOINTS)
+    (copy / METRICS).write_text("step,metric,value\n99,left,1\n")
+    cfg = config(*SHORT, f"name={copy.name}", f"outputs={copy.parent}")
+    cfg.derived.prepared = str(config().derived.prepared)
+    train(cfg)
+    assert "left" not in (copy / METRICS).read_text()
+
+
+def test_two_processes_never_share_a_folder(config: Make, copy: Path) -> None:
+    with (copy / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "is being trained in by another process" in problems(config(f"resume={copy}"))[0]
+        cfg = config(*SHORT, f"name={copy.name}", f"outputs={copy.parent}", "overwrite=true")
+        assert "is being trained in by another process" in problems(cfg)[0]
+    assert any((copy / CHECKPOINTS).glob("*.ckpt")), "nothing was deleted"
+
+
+def test_a_run_does_not_start_from_what_it_overwrites(config: Make, copy: Path) -> None:
+    cfg = config(f"name={copy.name}", f"outputs={copy.parent}", "overwrite=true", f"init_from={copy}")
+    assert "lies in this run's own folder" in problems(cfg)[0]
 
 
 def test_resuming_with_other_settings_is_refused_by_name(config: Make, short: Path) -> None:

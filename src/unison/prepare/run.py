@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from unison.config.prepare import PrepareConfig
 from unison.config.validate import validate
 from unison.prepare import prepare, staleness
-from unison.style.bert import BertStyle
+from unison.style.bert import shared
 from unison.style.config import BertStyleConfig
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def prepare_corpus(config: PrepareConfig) -> Path:
         UnisonError: the corpus is not there, or too much of it can't be used.
     """
     folder = Path(config.derived["prepared"])
-    encoder = BertStyle(config.style) if isinstance(config.style, BertStyleConfig) else None
+    encoder = shared(config.style) if isinstance(config.style, BertStyleConfig) else None
     reason = staleness(config.data, config.audio, config.text.frontend, folder, encoder)
     if reason is None:
         return folder

@@ -22,9 +22,9 @@ def style_identity(
         return {"name": "labels", "dims": config.widths(labels)}
     if isinstance(config, BertStyleConfig):
         # Imported here, so that reading configs needs no torch.
-        from unison.style.bert import BertStyle
+        from unison.style.bert import shared
 
-        return BertStyle(config).identity
+        return shared(config).identity
     return {"name": "none"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,21 @@ class BertStyle:
         if self.config.pooling == "pooler" and getattr(encoder, "pooler", None) is None:
             raise UnisonError(f"style.path={self.config.path}: this encoder has no pooler; set style.pooling=mean")
         return encoder.eval().requires_grad_(False)
+
+
+def shared(config: BertStyleConfig) -> BertStyle:
+    """The encoder of a config; asked again with the same settings, the one of the last time, already loaded.
+
+    A folder whose files have changed since is read anew.
+    """
+    folder = Path(config.path).expanduser()
+    stats = [(path.name, path.stat()) for path in sorted(folder.glob("*")) if path.is_file()]
+    return _shared(astuple(config), tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
+
+
+@functools.lru_cache(maxsize=1)
+def _shared(settings: tuple[Any, ...], files: tuple[tuple[str, int, int], ...]) -> BertStyle:
+    return BertStyle(BertStyleConfig(*settings))
 
 
 def _from_pretrained(auto: str, path: str, **options: Any) -> Any:
