@@ -113,7 +113,10 @@ def test_an_encoder_is_shared_until_its_settings_or_files_change(folder: Path, t
     config = BertStyleConfig(path=str(exchanged))
     first = shared(config)
     digest = first.digest
-    assert shared(BertStyleConfig(path=str(exchanged))) is first
+    first.encode(["a"])
+    second = shared(BertStyleConfig(path=str(exchanged)))
+    assert second._encoder is first._encoder
+    assert not second._known
     config.pooling = "cls"  # of a config that was handed over, and is no longer ours
     assert first.config.pooling == "pooler"
     assert shared(config).identity["pooling"] == "cls"
@@ -126,7 +129,7 @@ def test_an_encoder_is_shared_until_its_settings_or_files_change(folder: Path, t
     assert shared(config).digest != digest
     shutil.rmtree(exchanged)
     with pytest.raises(UnisonError, match="it is no local folder"):
-        _ = shared(config).identity
+        shared(config)
 
 
 def test_wrong_settings() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections import OrderedDict
 from dataclasses import astuple
@@ -128,18 +129,23 @@ class BertStyle:
 
 
 def shared(config: BertStyleConfig) -> BertStyle:
-    """The encoder of a config; asked again with the same settings, the one of the last time, already loaded.
+    """The encoder of a config, loaded; with the settings of the last call its weights are those of the last call.
 
-    A folder whose files have changed since is read anew.
+    What it remembers is its own: a vector's last digits are those of the batch it was computed in. A folder whose
+    files have changed is read anew.
     """
     folder = Path(config.path).expanduser()
     stats = [(path.name, path.stat()) for path in sorted(folder.glob("*")) if path.is_file()]
-    return _shared(astuple(config), tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
+    encoder = copy.copy(_loaded(astuple(config), tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)))
+    encoder._known = OrderedDict()
+    return encoder
 
 
 @functools.lru_cache(maxsize=1)
-def _shared(settings: tuple[Any, ...], files: tuple[tuple[str, int, int], ...]) -> BertStyle:
-    return BertStyle(BertStyleConfig(*settings))
+def _loaded(settings: tuple[Any, ...], files: tuple[tuple[str, int, int], ...]) -> BertStyle:
+    encoder = BertStyle(BertStyleConfig(*settings))
+    _ = encoder.identity  # reads and digests all of it
+    return encoder
 
 
 def _from_pretrained(auto: str, path: str, **options: Any) -> Any:
