@@ -28,57 +28,13 @@ _OURS = tuple(
         "vocoders",
     )
 )
-_OPTIMIZERS = [
-    "Adadelta",
-    "Adafactor",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "ASGD",
-    "LBFGS",
-    "Muon",
-    "NAdam",
-    "RAdam",
-    "RMSprop",
-    "Rprop",
-    "SGD",
-    "SparseAdam",
-]
-_SCHEDULERS = [
-    "ChainedScheduler",
-    "ConstantLR",
-    "CosineAnnealingLR",
-    "CosineAnnealingWarmRestarts",
-    "CyclicLR",
-    "ExponentialLR",
-    "LambdaLR",
-    "LinearLR",
-    "MultiStepLR",
-    "MultiplicativeLR",
-    "OneCycleLR",
-    "PolynomialLR",
-    "ReduceLROnPlateau",
-    "SequentialLR",
-    "StepLR",
-]
+# those that take the settings of `OptimizerConfig`
+_OPTIMIZERS = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam")
 _LOGGERS = ("CSVLogger", "TensorBoardLogger")
-_CALLBACKS = [
-    "DeviceStatsMonitor",
-    "EarlyStopping",
-    "GradientAccumulationScheduler",
-    "LearningRateMonitor",
-    "ModelCheckpoint",
-    "ModelSummary",
-    "RichModelSummary",
-    "RichProgressBar",
-    "StochasticWeightAveraging",
-    "TQDMProgressBar",
-    "Timer",
-]
+# Lightning's others count steps, watch metrics or save as automatic optimisation does, which these runs don't use
+_CALLBACKS = ("ModelSummary",)
 _NAMED = {
     **{f"torch.optim.{name}": "torch.optim.Optimizer" for name in _OPTIMIZERS},
-    **{f"torch.optim.lr_scheduler.{name}": "torch.optim.lr_scheduler.LRScheduler" for name in _SCHEDULERS},
     **{f"lightning.pytorch.loggers.{name}": "lightning.pytorch.loggers.Logger" for name in _LOGGERS},
     **{f"lightning.pytorch.callbacks.{name}": "lightning.pytorch.callbacks.Callback" for name in _CALLBACKS},
 }
@@ -180,7 +136,7 @@ def _allowed() -> str:
     return (
         "allowed are classes of "
         + ", ".join(prefix + "*" for prefix in _OURS)
-        + f"; torch.optim: {', '.join(_OPTIMIZERS)}; torch.optim.lr_scheduler: {', '.join(_SCHEDULERS)}; "
+        + f"; torch.optim: {', '.join(_OPTIMIZERS)}; "
         f"lightning.pytorch.loggers: {', '.join(_LOGGERS)}; "
         f"lightning.pytorch.callbacks: {', '.join(_CALLBACKS)}"
     )
