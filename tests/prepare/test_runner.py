@@ -122,6 +122,7 @@ def test_every_kind_of_reject(tmp_path: Path, config: Config, capsys: pytest.Cap
     holed[500:510] = np.nan
     bad("holed", holed, subtype="FLOAT")
     bad("clipped", np.clip(voice(1.0, 0) * 30, -1, 1))
+    bad("unscaled", voice(1.0, 0) * 32768, subtype="FLOAT")
     bad("long", voice(3.1, 0))
     bad("short", voice(0.2, 0))
     bad("crowded", voice(0.5, 0), text="one two three four five six seven eight nine " * 4)
@@ -140,6 +141,7 @@ def test_every_kind_of_reject(tmp_path: Path, config: Config, capsys: pytest.Cap
         "hushed": "silent",
         "holed": "NaN",
         "clipped": "clipped throughout",
+        "unscaled": "beyond full scale",
         "long": "too long",
         "short": "too short",
         "crowded": "too short for its symbols",
@@ -150,14 +152,34 @@ def test_every_kind_of_reject(tmp_path: Path, config: Config, capsys: pytest.Cap
     }
     assert [u.key for u in corpus.utterances] == [f"clip{i:03d}" for i in range(4)]
     printed = capsys.readouterr().out
-    assert "14 of 18 clips" in printed
+    assert "15 of 19 clips" in printed
     for counted_reason in ("2 silent", "2 empty", "2 no text", "1 clipped throughout", "1 unknown symbols"):
         assert counted_reason in printed
-    assert corpus.info.sizes["rejected"] == 14
+    assert corpus.info.sizes["rejected"] == 15
 
     before = contents(tmp_path / "out")
     run(config(max_seconds=3.0, max_reject_share=0.9), tmp_path / "out")
     assert contents(tmp_path / "out") == before
+
+
+def test_a_float_recording_of_another_scale_is_named_with_its_peak(tmp_path: Path, config: Config) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    tone = voice(1.0, 0) / np.abs(voice(1.0, 0)).max()
+    soundfile.write(raw / "hot.wav", 1.5 * tone, RATE, subtype="FLOAT")
+    soundfile.write(raw / "over.wav", 1.09 * tone, RATE, subtype="FLOAT")
+    noise = np.random.default_rng(0).normal(0, 0.5, RATE)
+    soundfile.write(raw / "lossy.mp3", np.clip(noise, -1, 1), RATE)
+    assert np.abs(soundfile.read(raw / "lossy.mp3")[0]).max() > 1.1
+    write_table(raw, [(name, "one", "ann") for name in ("hot.wav", "over.wav", "lossy.mp3")])
+    corpus = run(config(max_reject_share=0.5, trim_db=None), tmp_path / "out")
+    reject = json.loads((tmp_path / "out" / "rejects.jsonl").read_text())
+    assert (reject["key"], reject["reason"]) == ("hot", "beyond full scale")
+    assert "the loudest sample is 1.5, full scale is 1; scale the recording down to it" in reject["detail"]
+    # an overshoot is cut off, and the rest as it was
+    over = corpus.features.waveform(next(u for u in corpus.utterances if u.key == "over"))
+    np.testing.assert_allclose(over, np.clip(1.09 * tone, -1, 1)[: len(over)], atol=1e-4)
+    assert len(corpus.utterances) == 2
 
 
 def test_too_many_rejects_stop_and_keep_what_is_computed(tmp_path: Path, config: Config, counted: list[int]) -> None:

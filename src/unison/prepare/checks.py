@@ -11,6 +11,8 @@ from unison.prepare.config import DataConfig
 
 # a recording whose loudest sample is below -60 dBFS has at most 32 steps in 16 bits
 _SILENT_PEAK = 1e-3
+# resampling overshoots full scale by so much, which is cut off; beyond it the scale is another
+_LARGEST_PEAK = 1.1
 # a full-scale sine spends 9 % of its time this close to its peak, clean speech far less than 1 %
 _CLIPPED_LEVEL = 0.99
 _CLIPPED_SHARE = 0.25
@@ -35,6 +37,12 @@ def audio_fault(samples: np.ndarray) -> Fault | None:
         return Fault("NaN", f"{int((~finite).sum())} of {samples.size} samples are NaN or infinite")
     level = np.abs(samples)
     peak = float(level.max())
+    if peak > _LARGEST_PEAK:
+        return Fault(
+            "beyond full scale",
+            f"the loudest sample is {peak:.5g}, full scale is 1; scale the recording down to it "
+            "(16 bit numbers in a float file: divide by 32768)",
+        )
     if peak < _SILENT_PEAK:
         return Fault("silent", f"the loudest sample is {peak:.2g} of full scale")
     share = float((level >= _CLIPPED_LEVEL * peak).mean())

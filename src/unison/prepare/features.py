@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 VERSION = 1
 """Counts up when the same recording would give other features."""
 
+# what these give beyond full scale is their own, a third more where a recording was clipped
+_LOSSY = ("MP3", "OGG")
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -129,13 +132,16 @@ class Measurer:
         from unison.audio import io
 
         try:
-            rate = soundfile.info(str(clip.audio)).samplerate
+            info = soundfile.info(str(clip.audio))
         except (soundfile.SoundFileError, RuntimeError) as error:
             raise UnisonError(str(error)) from error
-        return io.read(clip.audio, rate), rate
+        samples = io.read(clip.audio, info.samplerate)
+        if info.format in _LOSSY:
+            samples = samples.clip(-1, 1)
+        return samples, info.samplerate
 
     def _pcm(self, samples: np.ndarray, rate: int) -> np.ndarray:
-        """Trimmed, resampled and quantised: int16 [L], full scale is 32768."""
+        """Trimmed, resampled and quantised: int16 [L], full scale is 32768; an overshoot is cut off."""
         from unison.audio import io
         from unison.audio.trim import trim
 
