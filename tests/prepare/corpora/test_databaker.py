@@ -54,6 +54,9 @@ def test_the_speaker_may_be_named(tmp_path: Path) -> None:
     [
         ("小孩儿#1玩儿#2水#4。|xiao3 hair2 wanr2 shui3", "x iao3 sp0 h air2 sp1 uanr2 sp2 sh uei3"),
         ("花儿#4。|huar1", "h uar1"),
+        ("花儿#1耳朵#4。|huar1 er3 duo5", "h uar1 sp1 er3 sp0 d uo5"),
+        ("花儿#1儿子#4。|huar1 er2 zi5", "h uar1 sp1 er2 sp0 z ii5"),
+        ("第二#1儿媳#4。|di4 er4 er2 xi2", "d i4 sp0 er4 sp1 er2 sp0 x i2"),
         ("儿子#1女儿#4。|er2 zi5 nv3 er2", "er2 sp0 z ii5 sp1 n v3 sp0 er2"),
         ("“好”#3，他#1说#4：走#4！|hao3 ta1 shuo1 zou3", "h ao3 sp3 t a1 sp1 sh uo1 sp4 z ou3"),
         ("好#3，——（真）#1好……#4|hao3 zhen1 hao3", "h ao3 sp3 zh en1 sp1 h ao3"),

@@ -134,11 +134,13 @@ def _characters(marked: str) -> tuple[list[str], list[int], list[str]]:
 def _symbols(characters: list[str], breaks: list[int], syllables: list[str]) -> list[str]:
     symbols: list[str] = []
     place = 0
+    r_waits = False  # the last syllable ends in an r, as huar1, whose 儿 has not come yet
     for character, level in zip(characters, breaks, strict=True):
-        # Erhua: a 儿 without a syllable er of its own is the r of the syllable before; its break goes there.
+        # Erhua: this 儿, or one without a syllable er of its own, is the r of the syllable before; its break goes there
         own = place < len(syllables) and syllables[place].startswith("er")
-        if character == "儿" and symbols and not own:
+        if character == "儿" and symbols and (r_waits or not own):
             symbols[-1] = f"sp{level}"
+            r_waits = False
             continue
         if place == len(syllables):
             raise _Unfit("pinyin does not fit", f"{len(characters)} characters, {len(syllables)} syllables")
@@ -147,6 +149,7 @@ def _symbols(characters: list[str], breaks: list[int], syllables: list[str]) -> 
         except ValueError as error:
             raise _Unfit("unknown syllable", str(error)) from error
         symbols.append(f"sp{level}")
+        r_waits = re.fullmatch(r"(?!er).*r\d?", syllables[place]) is not None
         place += 1
     if place < len(syllables):
         raise _Unfit("pinyin does not fit", f"{len(characters)} characters, {len(syllables)} syllables")
