@@ -51,7 +51,8 @@ def test_the_folder_follows_recordings_and_geometry(config: Config, tmp_path: Pa
 def test_a_path_names_its_folder_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     audio = OmegaConf.create({"hop_length": 1})
-    given = ("corpus", "./corpus", "x/../corpus", str(tmp_path / "corpus"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = ("corpus", "./corpus", "x/../corpus", "~/corpus", str(tmp_path / "corpus"))
     trees = [OmegaConf.create({"name": "n", "corpus": "csv", "raw": raw, "trim_db": None}) for raw in given]
     assert len({prepared_folder("out", tree, audio) for tree in trees}) == 1
 

@@ -498,6 +498,16 @@ def test_staleness(tmp_path: Path, config: Config) -> None:
     assert "mel.f32" in str(stale())
 
 
+def test_a_corpus_in_the_home_folder(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    make_corpus(tmp_path / "raw", 2)
+    corpus = run(config(raw="~/raw"), tmp_path / "out")
+    assert corpus.utterances[0].audio == str(tmp_path / "raw" / "clip000.wav")
+    assert staleness(config(raw="~/raw"), GEOMETRY, "english", tmp_path / "out") is None
+    os.utime(tmp_path / "raw" / "clip001.wav", ns=(1, 1))
+    assert "raw" in str(staleness(config(raw="~/raw"), GEOMETRY, "english", tmp_path / "out"))
+
+
 def test_lost_features_are_computed_again(tmp_path: Path, config: Config) -> None:
     make_corpus(tmp_path / "raw", 5)
     run(config(), tmp_path / "out")

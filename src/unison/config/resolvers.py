@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def prepared_folder(outputs: str, data: DictConfig, audio: DictConfig) -> str:
     """``<outputs>/prepared/<corpus>-<8 hex digits>``: one folder for one set of recordings at one geometry."""
     if OmegaConf.is_missing(data, "raw"):
         return "unknown until data.raw is given"
-    raw = str(Path(data.raw).resolve())
+    raw = str(Path(os.path.expanduser(data.raw)).resolve())
     identity = json.dumps([data.corpus, raw, data.trim_db, OmegaConf.to_container(audio)], sort_keys=True)
     return str(Path(outputs) / "prepared" / f"{data.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 
@@ -14,7 +15,7 @@ class DataConfig:
     corpus: str = "demo"
     """Layout: demo (made by espeak-ng), databaker (BZNSYP), fsdd, csv (a table, also LJSpeech's)."""
     raw: str = "outputs/corpora/demo"
-    """Folder of the recordings (for csv also the file); the demo corpus is written here."""
+    """Folder of the recordings (for csv also the file), ~ being the home folder; the demo corpus is written here."""
     speaker: str | None = None
     """Speaker's name where the corpus names none; null takes the layout's own (BZNSYP, LJ)."""
     min_seconds: float = 0.3
@@ -33,3 +34,7 @@ class DataConfig:
     """Sentences that each voice of the demo corpus reads, besides the held-out ones; 0 reads them all."""
     demo_valid_sentences: int = 0
     """Held-out sentences that each voice of the demo corpus reads; 0 reads them all."""
+
+    def __post_init__(self) -> None:
+        # as unison.config.resolvers.prepared_folder does
+        self.raw = os.path.expanduser(self.raw)
