@@ -185,7 +185,7 @@ def test_help_into_a_pipe_that_closes() -> None:
         (["model=emotivoice,emotivoice_small"], ["Ambiguous value for argument 'model=emotivoice,emotivoice_small'"]),
         (
             ["audio.fmax=9e9", "model.hidden=33"],
-            ["audio.fmax=9e+09 is above half", "model.encoder_heads=8: model.h", "model.d"],
+            ["audio.fmax=9e+09 is above half", "model: hidden 33 is not a multiple of 8 heads"],
         ),
         (["+seed=3"], ["Could not append to config. An item is already at 'seed'."]),
     ],

@@ -87,8 +87,9 @@ def test_a_run_records_both_and_keeps_its_dtype(
     path = resolve_ckpt(folder).path
     assert read_contract(path).precision == {"asked": asked, "ran": ran}
     states = read_checkpoint(path)["state_dict"]
-    kept = {value.dtype for name, value in states.items() if name.startswith(("voice.", "discriminator."))}
-    assert kept - {torch.int64} == {dtype}
+    kept = {name: value.dtype for name, value in states.items() if name.startswith(("voice.", "discriminator."))}
+    assert {kept.pop(f"voice.model.acoustic.mel_{what}") for what in ("mean", "std")} == {F32}
+    assert set(kept.values()) - {torch.int64} == {dtype}
     assert {v.dtype for n, v in states.items() if n.startswith("ema.module.")} - {torch.int64} == {F32}
     assert all(value.isfinite().all() for value in states.values())
 

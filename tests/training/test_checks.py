@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from omegaconf import DictConfig
 
-from unison.config.checks import check
 from unison.config.train import TrainConfig
 from unison.config.validate import validate
+from unison.training.checks import check
 from unison.vocoders.config import GriffinLimConfig, HifiGanConfig
 
 

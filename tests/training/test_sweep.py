@@ -25,7 +25,7 @@ def test_a_grid_with_a_job_that_fails(
     raw = f"data.raw={cfg.data.raw}"
     code, out, err = start("-m", *tiny, *steps, *grid, raw, "callbacks.previews.count=0", f"outputs={tmp_path}").end()
     assert code == 2, err
-    assert "model.encoder_heads=2: model.hidden=17 is not a multiple of it" in err
+    assert "model: hidden 17 is not a multiple of 2 heads" in err
     folder = tmp_path / "csv-emotivoice"
     rows = list(csv.DictReader((folder / "sweep.csv").open()))
     assert [(row["model.hidden"], row["precision"]) for row in rows] == [
@@ -35,7 +35,7 @@ def test_a_grid_with_a_job_that_fails(
         ("17", "bf16-mixed"),
     ]
     assert [row["status"].partition(":")[0] for row in rows] == ["done", "done", "failed", "failed"]
-    assert "model.hidden=17 is not a multiple" in rows[2]["status"]
+    assert "model: hidden 17 is not a multiple of 2 heads" in rows[2]["status"]
     assert all(0 < float(row["valid/decoder_mel"]) < 10 for row in rows[:2])
     assert rows[2]["valid/decoder_mel"] == ""
     jobs = {path.name for path in folder.iterdir() if path.is_dir()}

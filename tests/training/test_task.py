@@ -254,7 +254,7 @@ def test_a_loss_that_is_not_finite_stops_with_names(stepper: Make, part: str) ->
     with pytest.raises(UnisonError) as caught:
         made.step(collate(items))
     (told,) = caught.value.problems
-    assert "is not finite (nan) at step 1 of stage" in told
+    assert "is not finite (nan) at step 1 (the" in told
     assert all(item.key in told for item in items)
     assert "largest gradients: " in told
     assert not any(moved(before[name], made.copy(name)) for name in PARTS), "nothing has learnt from it"

@@ -22,9 +22,9 @@ from unison.contract.contract import Contract
 from unison.errors import UnisonError
 from unison.inference.request import Request
 from unison.precision import PrecisionPolicy, resolve_precision, set_matmul
-from unison.style.bert import BertStyle
-from unison.style.config import BertStyleConfig
-from unison.style.labels import CLASSES, LabelStyle
+from unison.style.bert import BertStyle, shared
+from unison.style.config import CLASSES, BertStyleConfig
+from unison.style.labels import LabelStyle
 from unison.style.prompt import parse_labels
 from unison.text import frontend as make_frontend
 from unison.text import sentences
@@ -413,7 +413,7 @@ def _style_encoder(config: Any, contract: Contract, path: str | None) -> BertSty
         return None
     config = replace(config, path=path or config.path)
     try:
-        encoder = BertStyle(config)
+        encoder = shared(config)
         identity = encoder.identity
     except UnisonError as error:
         hint = "give style_path=<folder> with the encoder that this voice was trained with"

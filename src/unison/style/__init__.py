@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 from unison.style.config import BertStyleConfig, LabelStyleConfig, NoStyleConfig
@@ -26,10 +25,3 @@ def style_identity(
 
         return shared(config).identity
     return {"name": "none"}
-
-
-def build_style(
-    config: NoStyleConfig | LabelStyleConfig | BertStyleConfig, labels: dict[str, list[str]]
-) -> SimpleNamespace:
-    """`style_identity` as the attribute `identity`."""
-    return SimpleNamespace(identity=style_identity(config, labels))

@@ -15,7 +15,7 @@ from unison.contract.versions import versions
 from unison.data.manifest import Corpus
 from unison.errors import UnisonError
 from unison.precision import PrecisionPolicy
-from unison.style import build_style
+from unison.style import style_identity
 from unison.training.config import STAGES
 from unison.training.task import Task
 
@@ -32,7 +32,7 @@ def new_contract(tree: DictConfig, config: TrainConfig, corpus: Corpus, policy: 
         geometry=dict(vars(config.audio)),
         labels={name: list(values) for name, values in corpus.labels.items()},
         statistics=dict(vars(corpus.statistics)),
-        style=build_style(config.style, corpus.labels).identity,
+        style=style_identity(config.style, corpus.labels),
         frontend={"name": info.frontend, "version": info.frontend_version},
         precision={"asked": policy.asked, "ran": policy.ran},
         data={"name": info.name, "fingerprint": info.fingerprint, "sizes": info.sizes, "seconds": info.seconds},

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 from tqdm import tqdm
 
-from unison.contract.atomic import replacing
 from unison.errors import UnisonError
+from unison.files import replacing
 
 if TYPE_CHECKING:
     from unison.training.task import Task

@@ -19,13 +19,13 @@ from hydra.types import RunMode
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from unison.config.checks import check
 from unison.config.train import TrainConfig
 from unison.config.validate import validate
 from unison.contract.checkpoint import read_checkpoint, resolve_ckpt
 from unison.contract.contract import Contract
 from unison.errors import UnisonError
 from unison.training.callbacks import CHECKPOINTS, METRICS
+from unison.training.checks import check
 
 log = logging.getLogger(__name__)
 
@@ -82,17 +82,23 @@ def held(run: Run) -> Iterator[None]:
         UnisonError: another process trains in it.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
-    with (run.folder / ".lock").open("w") as lock:
+    lock_name = ".lock"
+    with (run.folder / lock_name).open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # a record lock is this process's alone: a loader's worker that outlives it for a moment does not hold it
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
             problem = f"{run.folder} is being trained in by another process; name=… starts another run"
             raise UnisonError(problem) from None
         if run.checkpoint is None:
             for left in (CHECKPOINTS, METRICS, "previews", "tensorboard", "csv"):
                 path = run.folder / left
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        yield
+        try:
+            yield
+        finally:
+            if [path.name for path in run.folder.iterdir()] == [lock_name]:  # refused before it began
+                shutil.rmtree(run.folder)
 
 
 def _resumed(cfg: DictConfig) -> Run:

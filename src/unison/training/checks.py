@@ -18,7 +18,7 @@ MATMULS = ("highest", "high", "medium")
 
 def check(config: TrainConfig) -> list[str]:
     """Every contradiction in a training configuration, each with what to do."""
-    return [*_audio(config), *_training(config)] or _modules(config)
+    return [*_audio(config), *_training(config), *_modules(config)]
 
 
 def _audio(config: TrainConfig) -> list[str]:
