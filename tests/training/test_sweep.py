@@ -46,7 +46,7 @@ def test_a_grid_with_a_job_that_fails(
     (header,) = [line for line in out.splitlines() if line.startswith("model.hidden")]
     assert header.split()[:3] == ["model.hidden", "precision", "status"]
     assert "valid/decoder_mel" in header
-    assert out.count("failed: model.encoder_heads") == 2
+    assert out.count("failed: model: hidden 17 is not") == 2
     assert str(folder / "sweep.csv") in out
 
 
