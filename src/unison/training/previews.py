@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from unison.audio import io
-from unison.inference.request import file_name
+from unison.data.batch import collate
+from unison.inference.request import Request, file_name
+from unison.inference.synthesizer import Synthesizer
 from unison.training.task import Task, run_acoustic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from unison.inference.synthesizer import Synthesizer
 
 
 class Previews(pl.Callback):
@@ -37,10 +37,6 @@ class Previews(pl.Callback):
     @torch.no_grad()
     def write(self, trainer: pl.Trainer, task: Task) -> None:
         """Write this step's previews."""
-        from unison.data.batch import collate
-        from unison.inference.request import Request
-        from unison.inference.synthesizer import Synthesizer
-
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         dataset = datamodule.valid_set
         chosen = one_a_speaker([u.speaker for u in dataset.utterances])[: self.count]
