@@ -24,6 +24,7 @@ from unison.errors import UnisonError
 
 TOKENS, FRAMES_A_TOKEN = 60, 5
 TRAINING_BATCH = 4
+SENTENCE = "the quick brown fox"
 FULL = ["model=emotivoice", "vocoder=hifigan", "discriminator=full"]
 SMALL = ["model=emotivoice_small", "vocoder=istft_small", "discriminator=small"]
 
@@ -179,20 +180,19 @@ def startup_speech(repeats: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         described = described.replace(weights_digest=weights_digest(weights), trained={"acoustic": 1, "vocoder": 1})
         write_exported(folder, described, weights)
-        arguments = (f"ckpt={folder}", "text=the quick brown fox", "speaker=one", f"out={folder}/a.wav")
+        arguments = (f"ckpt={folder}", f"text={SENTENCE}", "speaker=one", f"out={folder}/a.wav")
         return {"seconds": _median(lambda: _cli("infer", *arguments), repeats)}
 
 
 def contract(overrides: list[str]) -> Any:
     """A contract for a voice with random weights: two speakers, the symbols of English."""
     from unison.contract import Contract
-    from unison.text.english import dictionary
+    from unison.text import frontend
     from unison.text.symbols import symbol_list
 
     tree = _compose(["audio=16k", "text=english", "logger=none", *overrides])
     config = _train_config(tree)
-    phones = {f"[{phone}]" for word in ("the", "quick", "brown", "fox") for phone in dictionary()[word][0]}
-    symbols = symbol_list([sorted(phones), ["engsp1"], [f"x{i}" for i in range(40)]])
+    symbols = symbol_list([frontend("english").symbols(SENTENCE), [f"x{i}" for i in range(40)]])
     mels = config.audio.n_mels
     return Contract(
         config=OmegaConf.to_yaml(tree, resolve=True),
