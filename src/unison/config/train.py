@@ -56,7 +56,7 @@ class TrainConfig:
     derived: dict[str, Any]
     """Never typed: follows from the rest."""
     name: str
-    """Name of the run: its folder is <outputs>/<name>; a second start there is refused unless it resumes or overwrites."""
+    """Name of the run, whose folder is <outputs>/<name>; a second start there must resume or overwrite."""
     outputs: str
     """Folder under which everything made lands."""
     seed: int
