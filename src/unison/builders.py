@@ -28,6 +28,7 @@ from unison.vocoders.discriminators import Discriminator
 from unison.vocoders.griffinlim import GriffinLim
 from unison.vocoders.hifigan import HifiGan
 from unison.vocoders.istft import IstftHead
+from unison.vocoders.vocoder import Vocoder
 
 
 @dataclass
@@ -81,7 +82,7 @@ def build_voice(contract: Contract) -> Voice:
     return Voice(model, style)
 
 
-def build_vocoder(config: Any, geometry: AudioGeometry) -> nn.Module:
+def build_vocoder(config: Any, geometry: AudioGeometry) -> Vocoder:
     """The vocoder of a config, for mels of ``geometry``."""
     if isinstance(config, HifiGanConfig):
         return HifiGan(config, geometry.n_mels, geometry.hop_length)

@@ -80,32 +80,59 @@ def test_feature_loss_sums_layers_and_spares_the_real() -> None:
     assert fake[0][0].grad is not None
 
 
+def test_energy_distance_of_two_draws() -> None:
+    def distance(a: float, b: float) -> Tensor:
+        return torch.tensor(abs(a - b))
+
+    assert gl.energy_distance(distance, 1.0, [4.0]).item() == 3
+    assert gl.energy_distance(distance, 1.0, [4.0, 6.0]).item() == (3 + 5) / 2 - 2 / 2
+
+
+def test_only_the_energy_distance_rewards_the_spread_of_what_is_foretold() -> None:
+    generator = torch.Generator().manual_seed(0)
+    real, one, other = torch.randn(3, 100_000, generator=generator)
+
+    def score(spread: float, count: int) -> float:
+        return gl.energy_distance(F.l1_loss, real, [spread * one, spread * other][:count]).item()
+
+    spreads = [0.0, 0.3, 0.6, 1.0, 1.4, 2.0]
+    assert min(spreads, key=lambda spread: score(spread, 1)) == 0
+    assert min(spreads, key=lambda spread: score(spread, 2)) == 1
+
+
 def test_mel_loss_is_the_distance_of_the_mels() -> None:
-    fake, real = torch.rand(2, 1, 8), torch.rand(2, 1, 8)
-    assert gl.mel_loss(fake, real, lambda wave: 3 * wave).item() == pytest.approx(3 * (fake - real).abs().mean().item())
+    real, one, other = torch.rand(3, 2, 1, 8)
+
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        return 3 * (a - b).abs().mean()
+
+    def loss(*draws: Tensor) -> Tensor:
+        return gl.mel_loss(draws, real, lambda wave: 3 * wave)
+
+    torch.testing.assert_close(loss(one), distance(one, real))
+    between = distance(one, other)
+    torch.testing.assert_close(loss(one, other), (distance(one, real) + distance(other, real) - between) / 2)
 
 
 def test_stft_loss_follows_its_formula() -> None:
-    fake, real = torch.randn(2, 1, 3000), torch.randn(2, 1, 3000)
-    expected = []
+    real, one, other = torch.randn(3, 2, 1, 3000)
+    alone, both = [], []
     for n_fft in (256, 512):
-        a, b = (
-            torch.stft(
-                x[:, 0],
-                n_fft,
-                n_fft // 4,
-                window=torch.hann_window(n_fft),
-                pad_mode="constant",
-                return_complex=True,
-            )
-            .abs()
-            .clamp(min=1e-7**0.5)
-            for x in (fake, real)
+        window = torch.hann_window(n_fft)
+        target, a, b = (
+            torch.stft(x[:, 0], n_fft, n_fft // 4, window=window, pad_mode="constant", return_complex=True).abs()
+            for x in (real, one, other)
         )
-        expected.append((b - a).norm() / b.norm() + (b.log() - a.log()).abs().mean())
+
+        def distance(x: Tensor, y: Tensor, unit: Tensor = target) -> Tensor:
+            return (x - y).norm() / unit.norm() + (x.clamp(min=1e-7**0.5) / y.clamp(min=1e-7**0.5)).log().abs().mean()
+
+        alone.append(distance(a, target))
+        both.append((distance(a, target) + distance(b, target) - distance(a, b)) / 2)
     loss = gl.MultiResolutionStftLoss([256, 512])
-    torch.testing.assert_close(loss(fake, real), torch.stack(expected).mean(), atol=1e-4, rtol=1e-4)
-    assert loss(real, real).item() == 0
+    torch.testing.assert_close(loss([one], real), torch.stack(alone).mean(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(loss([one, other], real), torch.stack(both).mean(), atol=1e-4, rtol=1e-4)
+    assert loss([real], real).item() == 0
 
 
 def test_stft_loss_of_silence_and_of_short_audio_has_a_finite_gradient() -> None:
@@ -114,6 +141,6 @@ def test_stft_loss_of_silence_and_of_short_audio_has_a_finite_gradient() -> None
         (torch.randn(1, 1, 64), torch.randn(1, 1, 64)),
     ):
         fake.requires_grad_()
-        gl.MultiResolutionStftLoss()(fake, real).backward()
+        gl.MultiResolutionStftLoss([512, 1024, 2048])([fake], real).backward()
         assert fake.grad is not None
         assert fake.grad.isfinite().all()

@@ -4,14 +4,16 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unison.audio.geometry import AudioGeometry
 from unison.audio.mel import log_mel, mel_spectrogram
+from unison.vocoders.gan_losses import MultiResolutionStftLoss
 from unison.vocoders.griffinlim import GriffinLim, GriffinLimConfig
 from unison.vocoders.hifigan import HifiGan, HifiGanConfig
 from unison.vocoders.istft import IstftConfig, IstftHead
 from unison.vocoders.stft import overlap_add, spectra
+from unison.vocoders.vocoder import Vocoder
 from unison.vocoders.weight_norm import fold_weight_norm
 
 GEOMETRY = AudioGeometry(sample_rate=8000, n_fft=256, hop_length=64, win_length=256, n_mels=40, fmax=4000)
@@ -19,7 +21,7 @@ V1 = {"channels": 32, "upsample_rates": [8, 4, 2], "upsample_kernels": [16, 8, 4
 V3 = V1 | {"resblock": 2, "resblock_kernels": [3, 5], "resblock_dilations": [[1, 2], [2, 6]]}
 
 
-def build(name: str) -> nn.Module:
+def build(name: str) -> Vocoder:
     torch.manual_seed(0)
     modules = {
         "hifigan": lambda: HifiGan(HifiGanConfig(**V1), 40, 64),
@@ -42,11 +44,11 @@ def voice(seconds: float, f0: float = 120.0) -> Tensor:
 def test_frames_times_hop_samples_and_a_batch_gives_what_each_item_gives_alone(name: str) -> None:
     vocoder = build(name)
     mel = torch.randn(4, 40, 23, generator=torch.Generator().manual_seed(1)) - 3
-    lengths = torch.tensor([23, 9, 1, 16])
-    waveform = vocoder(mel, lengths)
+    lengths, seeds = torch.tensor([23, 9, 1, 16]), [5, 6, 7, 8]
+    waveform = vocoder(mel, lengths, seeds)
     assert waveform.shape == (4, 1, 23 * 64)
     for i, frames in enumerate(lengths.tolist()):
-        alone = vocoder(mel[i : i + 1, :, :frames])
+        alone = vocoder(mel[i : i + 1, :, :frames], None, seeds[i : i + 1])
         assert alone.shape == (1, 1, frames * 64)
         assert alone.abs().max() > 0
         torch.testing.assert_close(waveform[i, :, : frames * 64], alone[0], atol=1e-5, rtol=1e-4)
@@ -101,6 +103,61 @@ def test_istft_sizes_that_do_not_fit() -> None:
         IstftHead(IstftConfig(), 40, 100, 64)
     with pytest.raises(ValueError, match="even"):
         IstftHead(IstftConfig(kernel=6), 40, 256, 64)
+
+
+@pytest.mark.parametrize("name", ["istft", "griffinlim"])
+def test_the_seed_decides_and_without_one_nothing_is_random(name: str) -> None:
+    vocoder, mel = build(name), torch.randn(1, 40, 9) - 3
+    assert torch.equal(vocoder(mel), vocoder(mel, seeds=[0]))
+    assert torch.equal(vocoder(mel, seeds=[1]), vocoder(mel, seeds=[1]))
+    assert not torch.allclose(vocoder(mel, seeds=[1]), vocoder(mel, seeds=[2]), atol=1e-3)
+
+
+def test_training_hears_two_draws_of_a_random_vocoder_and_one_of_another() -> None:
+    mel = torch.randn(2, 40, 9)
+    hifigan, istft = build("hifigan"), build("istft")
+    (alone,) = hifigan.draws(mel)
+    assert torch.equal(alone, hifigan(mel))
+    torch.manual_seed(3)
+    first, second = istft.draws(mel)
+    assert first.shape == second.shape == (2, 1, 9 * 64)
+    assert not torch.allclose(first, second, atol=1e-3)
+    torch.manual_seed(3)
+    assert torch.equal(istft.draws(mel)[1], second)
+
+
+def test_the_noise_of_istft_has_the_spectrum_it_is_given_and_no_pulse_of_the_frames() -> None:
+    frames, hop, n_fft = 2000, 64, 256
+    head = IstftHead(IstftConfig(width=8, layers=1, ffn=8), 40, n_fft, hop)
+    bins = n_fft // 2 + 1
+    shape = torch.linspace(0, -3, bins)
+    with torch.no_grad():
+        head.output.weight.zero_()
+        head.output.bias.copy_(torch.cat([torch.full((bins,), -30.0), torch.zeros(bins), shape]))
+        wave = head(torch.zeros(1, 40, frames))[0, 0, 4 * hop : -4 * hop]
+    power = torch.stft(wave, n_fft, window=torch.hann_window(n_fft), return_complex=True).abs().square().mean(1)
+    slope = (power[8:-8].log() - power[8]).diff().mean()
+    assert slope == pytest.approx(2 * -3 / bins, rel=0.1)
+    # mean power of each position within a hop: 1 / sqrt(frames / 2) is chance
+    pulse = wave.unflatten(0, (-1, hop)).square().mean(0)
+    assert (pulse / pulse.mean() - 1).abs().max() < 5 * math.sqrt(2 / frames)
+
+
+def test_istft_learns_noise_as_noise() -> None:
+    """White noise of one constant mel: a spectrum that is drawn can be it, one that follows from the mel can't."""
+    torch.manual_seed(0)
+    head, loss = IstftHead(IstftConfig(width=8, layers=1, ffn=8), 40, 64, 16), MultiResolutionStftLoss([16, 32, 64])
+    optimizer = torch.optim.Adam(head.parameters(), 3e-2)
+    mel = torch.zeros(8, 40, 32)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss(head.draws(mel), 0.1 * torch.randn(8, 1, 32 * 16)).backward()
+        optimizer.step()
+    with torch.no_grad():
+        one, other = head.draws(mel)
+    common = ((one + other) / 2).square().mean() - ((one - other) / 2).square().mean()
+    assert one.std() == pytest.approx(0.1, rel=0.15)
+    assert common < 0.2 * one.square().mean()
 
 
 def test_folding_weight_norm_leaves_the_output_and_no_trace() -> None:

@@ -31,6 +31,7 @@ from unison.text import sentences
 from unison.text.symbols import to_ids
 from unison.vocoders.config import GriffinLimConfig
 from unison.vocoders.griffinlim import GriffinLim
+from unison.vocoders.vocoder import Vocoder
 from unison.vocoders.weight_norm import fold_weight_norm
 
 log = logging.getLogger(__name__)
@@ -310,10 +311,8 @@ class Synthesizer:
         return torch.zeros(len(texts), 0) if self.style_encoder is None else self.style_encoder.encode(texts)
 
     def _vocode(self, mel: Tensor, lengths: Tensor, seeds: list[int]) -> Tensor:
-        if isinstance(self.vocoder, GriffinLim):
-            return self.vocoder(mel, lengths, seeds)
         with self.policy.autocast():
-            waveform: Tensor = self.vocoder(mel, lengths)
+            waveform: Tensor = self.vocoder(mel, lengths, seeds)
         return waveform
 
     def _join(self, pieces: list[_Sentence], pause: float) -> Audio:
@@ -393,7 +392,7 @@ def choose_device(name: str) -> torch.device:
 
 def _choose_vocoder(
     name: str | None, contract: Contract, voice: Voice, config: Any, geometry: AudioGeometry
-) -> torch.nn.Module:
+) -> Vocoder:
     if name not in (None, "griffinlim"):
         raise UnisonError(
             f"vocoder={name}: the trained vocoder comes with the checkpoint; only griffinlim can stand in for it"

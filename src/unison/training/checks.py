@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from unison.builders import build_discriminator, build_vocoder
 from unison.config.train import TrainConfig
@@ -11,6 +10,7 @@ from unison.models.emotivoice.model import EmotiVoice
 from unison.precision import PRECISIONS
 from unison.training.config import STAGES
 from unison.vocoders.config import GriffinLimConfig
+from unison.vocoders.vocoder import Vocoder
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 MATMULS = ("highest", "high", "medium")
@@ -40,7 +40,7 @@ def _audio(config: TrainConfig) -> list[str]:
 def _modules(config: TrainConfig) -> list[str]:
     """What the modules themselves say of their sizes; built without memory, on the meta device."""
     builds = {
-        "model": lambda: EmotiVoice(config.model, 2, 1, config.audio.n_mels, 0, 0, nn.Identity()),
+        "model": lambda: EmotiVoice(config.model, 2, 1, config.audio.n_mels, 0, 0, Vocoder()),
         "vocoder": lambda: build_vocoder(config.vocoder, config.audio),
         "discriminator": lambda: build_discriminator(config.discriminator),
     }

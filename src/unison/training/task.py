@@ -75,7 +75,8 @@ class Task(pl.LightningModule):
         self.discriminator = discriminator
         self.ema = Average(voice, config.trainer.ema.decay) if config.trainer.ema.enabled else None
         self.log_mel = MelSpectrogram(config.audio)
-        self.stft_loss = MultiResolutionStftLoss()
+        # from half a frame to two: long windows do not see what happens between frames
+        self.stft_loss = MultiResolutionStftLoss([config.audio.n_fft * k // 8 for k in (1, 2, 4, 8, 16)])
         self.config = config
         self.policy = policy
         self.contract = contract
@@ -286,16 +287,16 @@ class Task(pl.LightningModule):
         floor = math.log(self.config.audio.log_floor)
         with self.policy.autocast():
             segment = take(mel.transpose(1, 2), starts, size, frames, fill=floor)
-            fake = self.voice.model.vocoder(segment).float()
+            draws = self.voice.model.vocoder.draws(segment)
         real = take(batch.waveform, starts * hop, size * hop, frames * hop, fill=0.0)
-        losses["mel"] = mel_loss(fake, real, self.log_mel)
+        losses["mel"] = mel_loss(draws, real, self.log_mel)
         if self.config.losses.stft:
-            losses["stft"] = self.stft_loss(fake, real)
+            losses["stft"] = self.stft_loss(draws, real)
         if (
             self._has_discriminator
             and self.trained["vocoder"] + self.trained["joint"] >= self.config.losses.adversarial_start
         ):
-            losses |= self._adversarial_losses(real, fake, optimizers[1], stepping, batch)
+            losses |= self._adversarial_losses(real, draws[0], optimizers[1], stepping, batch)
         return losses
 
     def _adversarial_losses(

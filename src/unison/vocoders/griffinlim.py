@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from unison.audio.geometry import AudioGeometry
 from unison.audio.mel import mel_filterbank
 from unison.models.masking import padding_mask
 from unison.vocoders.config import GriffinLimConfig
-from unison.vocoders.stft import overlap_add, spectra
+from unison.vocoders.stft import overlap_add, random_phases, spectra
+from unison.vocoders.vocoder import Vocoder
 
 __all__ = ["GriffinLim", "GriffinLimConfig"]
 
 MEL_INVERSION_STEPS = 50
 
 
-class GriffinLim(nn.Module):
+class GriffinLim(Vocoder):
     """Log mel to waveform by phases that come to agree with the magnitudes; nothing learnt."""
 
     window: Tensor
@@ -38,16 +38,14 @@ class GriffinLim(nn.Module):
 
     @torch.no_grad()
     def forward(self, mel: Tensor, lengths: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
-        """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length], float32.
-
-        Each item's `seeds` entry (0 without) draws the phases that its search starts from.
-        """
+        """As :class:`Vocoder`'s; the seeds draw the phases that the search starts from."""
         with torch.autocast(mel.device.type, enabled=False):
             mask = padding_mask(lengths, mel.shape[2])
             samples = None if lengths is None else lengths * self.hop_length
             magnitude = self.magnitude(mel.float().transpose(1, 2)) ** self.config.power
             window, momentum = self.window.float(), self.config.momentum
-            spectrum = torch.polar(magnitude, self._first_phase(mel.shape[2], seeds or [0] * len(mel)))
+            phases = random_phases(mel.shape[2], self.n_fft // 2 + 1, seeds or [0] * len(mel))
+            spectrum = torch.polar(magnitude, phases.to(mel.device))
             before = torch.zeros_like(spectrum)
             for _ in range(self.config.n_iter):
                 consistent = spectra(
@@ -72,9 +70,3 @@ class GriffinLim(nn.Module):
         for _ in range(MEL_INVERSION_STEPS):
             linear = linear * reached / (linear @ gram).clamp(min=1e-12)
         return linear
-
-    def _first_phase(self, frames: int, seeds: Sequence[int]) -> Tensor:
-        """[B, F, bins], drawn by each item's seed: on the CPU and frame by frame, so device and batch do not count."""
-        bins = self.n_fft // 2 + 1
-        turns = [torch.rand(frames, bins, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        return 2 * math.pi * torch.stack(turns).to(self.window.device)

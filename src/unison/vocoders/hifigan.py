@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from unison.models.masking import padding_mask
 from unison.vocoders.config import HifiGanConfig
+from unison.vocoders.vocoder import Vocoder
 from unison.vocoders.weight_norm import weight_norm
 
 __all__ = ["HifiGan", "HifiGanConfig"]
@@ -100,7 +102,7 @@ class Stage(nn.Module):
         return total.div_(len(self.blocks))
 
 
-class HifiGan(nn.Module):
+class HifiGan(Vocoder):
     """Log mel to waveform by transposed convolutions (Kong et al. 2020)."""
 
     def __init__(self, config: HifiGanConfig, n_mels: int, hop_length: int) -> None:
@@ -115,8 +117,8 @@ class HifiGan(nn.Module):
         )
         self.output = weight_norm(Conv(config.channels >> len(self.stages), 1, 7))
 
-    def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length] within [-1, 1], float32."""
+    def forward(self, mel: Tensor, lengths: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
+        """As :class:`Vocoder`'s, within [-1, 1]; nothing is left to chance."""
         real = padding_mask(lengths, mel.shape[2])
         mask = None if real is None else real[:, None, None]
         x = mel[:, :, None].contiguous(memory_format=torch.channels_last)

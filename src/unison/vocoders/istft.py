@@ -1,6 +1,9 @@
-"""A Vocos-like head: all layers at the frame rate, then one inverse STFT. The fast vocoder."""
+"""A Vocos-like head with a noise part: all layers at the frame rate, then one inverse STFT. The fast vocoder."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +11,8 @@ from torch.nn import functional as F
 
 from unison.models.masking import padding_mask
 from unison.vocoders.config import IstftConfig
-from unison.vocoders.stft import overlap_add
+from unison.vocoders.stft import overlap_add, random_phases
+from unison.vocoders.vocoder import Vocoder
 
 __all__ = ["IstftConfig", "IstftHead"]
 
@@ -31,8 +35,12 @@ class ConvNextBlock(nn.Module):
         return x if mask is None else x.masked_fill(~mask, 0)
 
 
-class IstftHead(nn.Module):
-    """Log mel to magnitudes and phases to waveform (Siuzdak 2023): F frames give F * hop samples.
+class IstftHead(Vocoder):
+    """Log mel to a spectrum to a waveform: F frames give F * hop samples.
+
+    Of each bin it says a magnitude and a phase (Vocos, Siuzdak 2023) and a magnitude of noise, whose phase is drawn
+    (deterministic plus stochastic, Serra and Smith 1990). Phases that follow from a smooth mel repeat from frame to
+    frame: breath and hiss made of them hum at the frame rate and ring at its multiples, and noise does not.
 
     The layers follow the precision of the run; the inverse STFT is always float32.
     """
@@ -52,7 +60,7 @@ class IstftHead(nn.Module):
             ConvNextBlock(config.width, config.ffn, config.kernel, 1 / config.layers) for _ in range(config.layers)
         )
         self.output_norm = nn.LayerNorm(config.width, eps=1e-6)
-        self.output = nn.Linear(config.width, n_fft + 2)
+        self.output = nn.Linear(config.width, 3 * (n_fft // 2 + 1))
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         for layer in self.modules():
             if isinstance(layer, nn.Conv1d | nn.Linear):
@@ -60,9 +68,21 @@ class IstftHead(nn.Module):
                 assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Mel [B, n_mels, F], lengths [B] in frames, to [B, 1, F * hop_length], float32."""
+    def forward(self, mel: Tensor, lengths: Tensor | None = None, seeds: Sequence[int] | None = None) -> Tensor:
+        """As :class:`Vocoder`'s; the seeds draw the noise's phases."""
         real = padding_mask(lengths, mel.shape[2])
+        phases = random_phases(mel.shape[2], self.n_fft // 2 + 1, seeds or [0] * len(mel))
+        return self._sound(self._parts(mel, real), phases.to(mel.device), real)
+
+    def draws(self, mel: Tensor) -> list[Tensor]:
+        """Two waveforms [B, 1, L] of the same spectrum, each with noise of its own from torch's generator."""
+        parts = self._parts(mel, None)
+        # drawn on the CPU: the same on every device
+        turns = torch.rand(2, mel.shape[0], mel.shape[2], self.n_fft // 2 + 1)
+        return [self._sound(parts, phases, None) for phases in (2 * math.pi * turns).to(mel.device)]
+
+    def _parts(self, mel: Tensor, real: Tensor | None) -> Tensor:
+        """[B, F, 3 * bins], float32: log magnitudes, phases, log magnitudes of the noise."""
         mask = None if real is None else real[:, None]
         if mask is not None:
             mel = mel.masked_fill(~mask, 0)
@@ -71,9 +91,12 @@ class IstftHead(nn.Module):
             x = x.masked_fill(~mask, 0)
         for block in self.blocks:
             x = block(x, mask)
-        x = self.output(self.output_norm(x.transpose(1, 2)))
-        with torch.autocast(x.device.type, enabled=False):
-            log_magnitude, phase = x.float().chunk(2, dim=-1)
+        return self.output(self.output_norm(x.transpose(1, 2))).float()
+
+    def _sound(self, parts: Tensor, noise_phase: Tensor, real: Tensor | None) -> Tensor:
+        with torch.autocast(parts.device.type, enabled=False):
+            log_magnitude, phase, log_noise = parts.chunk(3, dim=-1)
             # The limit keeps one wild frame from drowning the rest, as in Vocos
-            spectrum = torch.polar(log_magnitude.exp().clamp(max=1e2), phase)
-            return overlap_add(spectrum, self.window.float(), self.hop_length, real)[:, None]
+            tone = torch.polar(log_magnitude.exp().clamp(max=1e2), phase)
+            noise = torch.polar(log_noise.exp().clamp(max=1e2), noise_phase)
+            return overlap_add(tone + noise, self.window.float(), self.hop_length, real)[:, None]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -53,3 +56,10 @@ def spectra(waveform: Tensor, window: Tensor, hop_length: int, lengths: Tensor |
     padded = waveform.gather(1, index.clamp(min=0)).masked_fill(index < 0, 0)
     frames = torch.stft(padded, n_fft, hop_length, n_fft, window, center=False, return_complex=True)
     return frames.transpose(1, 2)
+
+
+def random_phases(frames: int, bins: int, seeds: Sequence[int]) -> Tensor:
+    """[B, F, bins] in radians, drawn by each item's seed: on the CPU and frame by frame, so device and batch do not
+    count."""
+    turns = [torch.rand(frames, bins, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return 2 * math.pi * torch.stack(turns)

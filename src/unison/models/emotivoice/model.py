@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unison.models.emotivoice.acoustic import AcousticModel, AcousticSpeech
 from unison.models.emotivoice.config import EmotiVoiceConfig
+from unison.vocoders.vocoder import Vocoder
 
 
 @dataclass
@@ -30,7 +31,7 @@ class EmotiVoice(nn.Module):
         n_mels: int,
         style_dim: int,
         content_dim: int,
-        vocoder: nn.Module,
+        vocoder: Vocoder,
     ) -> None:
         super().__init__()
         self.acoustic = AcousticModel(config, n_symbols, n_speakers, n_mels, style_dim, content_dim)
