@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,37 +9,9 @@ import torch
 from unison.audio.geometry import AudioGeometry
 from unison.audio.mel import log_mel
 from unison.evaluation import mcd
-from unison.evaluation.mcd import mel_cepstral_distortion, mel_cepstrum, warped_mean
+from unison.evaluation.mcd import mel_cepstral_distortion, mel_cepstrum
 
 GEOMETRY = AudioGeometry(sample_rate=8000, n_fft=512, hop_length=128, win_length=512, n_mels=40, fmax=4000.0)
-
-
-def paths(n: int, m: int) -> Iterator[list[tuple[int, int]]]:
-    """Every path from (0, 0) to (n - 1, m - 1) by steps right, down and diagonal."""
-    if n < 1 or m < 1:
-        return
-    if (n, m) == (1, 1):
-        yield [(0, 0)]
-        return
-    for before in ((n - 1, m), (n, m - 1), (n - 1, m - 1)):
-        for path in paths(*before):
-            yield [*path, (n - 1, m - 1)]
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (2, 2), (3, 5), (5, 3), (5, 5)])
-@pytest.mark.parametrize("seed", range(3))
-def test_warping_finds_the_best_of_all_paths(shape: tuple[int, int], seed: int) -> None:
-    distances = np.random.default_rng(seed).random(shape)
-    best = min(paths(*shape), key=lambda path: sum(distances[cell] for cell in path))
-    assert warped_mean(distances) == pytest.approx(np.mean([distances[cell] for cell in best]), abs=1e-12)
-
-
-def test_warping_follows_a_stretched_copy() -> None:
-    frames = np.random.default_rng(0).normal(size=(30, 4))
-    stretched = np.repeat(frames, 3, axis=0)
-    distances = np.linalg.norm(frames[:, None] - stretched[None], axis=-1)
-    assert warped_mean(distances) == 0.0
-    assert warped_mean(distances.T) == 0.0
 
 
 def noise(seconds: float, seed: int = 0) -> np.ndarray:

@@ -15,6 +15,7 @@ from torchaudio.functional import create_dct
 from unison.audio.geometry import AudioGeometry
 from unison.audio.mel import log_mel
 from unison.audio.trim import trim
+from unison.evaluation.alignment import align
 
 COEFFICIENTS = 13
 
@@ -48,24 +49,10 @@ def mel_cepstral_distortion(spoken: np.ndarray, recorded: np.ndarray, geometry: 
     # a click, or nothing at all, still is a frame to compare with
     whole = (np.pad(x, (0, max(geometry.n_fft - len(x), 0))) for x in trimmed)
     a, b = (mel_cepstrum(x, geometry) for x in whole)
-    distances = np.sqrt(np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0))
-    return 10 * math.sqrt(2) / math.log(10) * warped_mean(distances)
+    i, j = align(a, b)
+    return float(distortion(a[i], b[j]).mean())
 
 
-def warped_mean(distances: np.ndarray) -> float:
-    """Mean of ``distances`` [N, M] along the path from corner to corner with the least sum (right, down, diagonal)."""
-    n, m = distances.shape
-    total = np.full((n + 1, m + 1), np.inf)
-    total[0, 0] = 0.0
-    length = np.zeros((n + 1, m + 1))
-    # an anti-diagonal's cells depend on the two before it only, so each is one vector
-    for diagonal in range(2, n + m + 1):
-        i = np.arange(max(1, diagonal - m), min(n, diagonal - 1) + 1)
-        j = diagonal - i
-        rows, columns = np.stack([i - 1, i - 1, i]), np.stack([j - 1, j, j - 1])
-        before = total[rows, columns]
-        best = before.argmin(0)
-        at = np.arange(len(i))
-        total[i, j] = distances[i - 1, j - 1] + before[best, at]
-        length[i, j] = 1 + length[rows, columns][best, at]
-    return float(total[n, m] / length[n, m])
+def distortion(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Distance in dB between the frames of two mel cepstra [..., C] without their 0th coefficients: [...]."""
+    return 10 * math.sqrt(2) / math.log(10) * np.linalg.norm(a - b, axis=-1)
