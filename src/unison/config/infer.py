@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass
-class InferConfig:
-    """What to say, with whose voice, and where to write it."""
+class SpeakConfig:
+    """What to say, and with whose voice: of every command that speaks what it is given."""
 
     ckpt: str
     """A checkpoint file, a run folder (its newest valid checkpoint) or an exported folder."""
@@ -24,15 +24,8 @@ class InferConfig:
     """1.5 speaks half as fast again; durations change, pitch does not."""
     seed: int
     """Of everything that is random (the phases from which Griffin-Lim starts); the same seed gives the same samples."""
-    out: str | None
-    """A .wav or .flac file; with several texts a folder. Null writes to outputs/speech. A .json with the same name lies
-    beside each."""
-    play: bool
-    """Play what was spoken, where the machine has a player."""
     vocoder: str | None
     """griffinlim judges the acoustic model alone; null takes the trained vocoder."""
-    precision: str | None
-    """32-true, 16-mixed, bf16-mixed, 16-true or bf16-true; null takes what training ran with."""
     style_path: str | None
     """Where the encoder of a bert style lies here; null looks where it lay in training. Another encoder is refused."""
     device: str
@@ -45,3 +38,16 @@ class InferConfig:
     """Seconds of silence between the sentences of a text."""
     max_chars: int
     """Longer texts are refused."""
+
+
+@dataclass
+class InferConfig(SpeakConfig):
+    """What to say, with whose voice, and where to write it."""
+
+    out: str | None
+    """A .wav or .flac file; with several texts a folder. Null writes to outputs/speech. A .json with the same name lies
+    beside each."""
+    play: bool
+    """Play what was spoken, where the machine has a player."""
+    precision: str | None
+    """32-true, 16-mixed, bf16-mixed, 16-true or bf16-true; null takes what training ran with."""

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from unison.audio import io
-from unison.config.infer import InferConfig
+from unison.config.infer import InferConfig, SpeakConfig
 from unison.config.validate import validate
 from unison.errors import UnisonError
 from unison.inference.request import Request, parse_lines
@@ -97,7 +97,7 @@ def write(path: Path, audio: Audio, request: Request, synthesizer: Synthesizer) 
         raise UnisonError(f"{beside}: can't be written ({error.strerror})") from error
 
 
-def read_requests(config: InferConfig, stdin: TextIO | None = None) -> list[Request]:
+def read_requests(config: SpeakConfig, stdin: TextIO | None = None) -> list[Request]:
     """The requests of ``text``, ``text_file`` or standard input.
 
     Raises:
