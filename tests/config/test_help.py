@@ -31,7 +31,7 @@ class Parent:
 class Child(Parent):
     act: Literal["relu", "gelu"] = "gelu"
     """Activation, of the child."""
-    note: str | None = None
+    from_: str | None = None
     """A note."""
     sizes: list[int] = field(default_factory=lambda: [1, 2])
     inner: Inner = field(default_factory=lambda: Inner(3))
@@ -43,7 +43,7 @@ def test_rows() -> None:
     assert field_help(Child) == [
         ("hidden", "int", "8", "Width of the layers."),
         ("act", "one of relu, gelu", "gelu", "Activation, of the child."),
-        ("note", "str | null", "null", "A note."),
+        ("from", "str | null", "null", "A note."),
         ("sizes", "list[int]", "[1, 2]", ""),
         ("inner.kernel", "int", "", "Kernel size."),
         ("inner.bias", "bool", "true", ""),

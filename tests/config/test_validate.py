@@ -67,6 +67,23 @@ def problems(values: dict[str, Any], schema: type = Model, prefix: str = "model"
     return caught.value.problems
 
 
+@dataclass
+class Way:
+    from_: str
+    to: str | None = None
+
+
+def test_a_keyword_of_python_is_a_key_like_others() -> None:
+    assert validate({"from": "a"}, Way) == Way("a")
+    with pytest.raises(UnisonError) as caught:
+        validate({"from_": "a", "to": 3}, Way)
+    assert caught.value.problems == [
+        "from_: no such field; did you mean from?",
+        "from: missing; expected str",
+        "to: expected str | null, found 3",
+    ]
+
+
 def test_builds_the_dataclass() -> None:
     node = OmegaConf.create(
         {

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from unison.config.validate import MISSING, type_name
+from unison.config.validate import MISSING, key_of, type_name
 
 Row = tuple[str, str, str, str]
 """Dotted name, type, value ('' when there is none), help."""
@@ -38,7 +38,7 @@ def field_help(
     known, notes = values or {}, comments or {}
     rows: list[Row] = []
     for field in dataclasses.fields(schema):
-        name, annotation = f"{prefix}{field.name}", hints[field.name]
+        name, annotation = f"{prefix}{key_of(field)}", hints[field.name]
         variants = field.metadata.get("variants")
         if variants is None and dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
             rows += field_help(annotation, f"{name}.", values, comments, variant_values)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import keyword
 import types
 import typing
 from collections.abc import Mapping
@@ -62,6 +63,12 @@ def type_name(annotation: Any) -> str:
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return "one of " + ", ".join(str(member.value) for member in annotation)
     return getattr(annotation, "__name__", str(annotation))
+
+
+def key_of(field: dataclasses.Field[Any]) -> str:
+    """The key that a field has in a config: `from_` is `from`, which can't be a name in Python."""
+    bare = field.name.removesuffix("_")
+    return bare if keyword.iskeyword(bare) else field.name
 
 
 def _primitives(node: Any) -> Any:
@@ -126,21 +133,21 @@ def _read_fields(value: Any, schema: type, where: str, problems: list[str]) -> A
         return _refuse(where, f"expected the fields of {schema.__name__}, found {_shown(value)}", problems)
     before = len(problems)
     hints = typing.get_type_hints(schema)
-    fields = {field.name: field for field in dataclasses.fields(schema) if field.init}
+    fields = {key_of(field): field for field in dataclasses.fields(schema) if field.init}
     for name in value:
         if name not in fields:
             problems.append(f"{_join(where, name)}: no such field{nearest(str(name), fields)}")
     given: dict[str, Any] = {}
     for name, field in fields.items():
-        path = _join(where, name)
+        path, hint = _join(where, name), hints[field.name]
         if name not in value:
             if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                problems.append(f"{path}: missing; expected {type_name(hints[name])}")
+                problems.append(f"{path}: missing; expected {type_name(hint)}")
             continue
         if variants := field.metadata.get("variants"):
-            given[name] = _read_variant(value[name], variants, hints[name], path, problems)
+            given[field.name] = _read_variant(value[name], variants, hint, path, problems)
         else:
-            given[name] = _read(value[name], hints[name], path, problems)
+            given[field.name] = _read(value[name], hint, path, problems)
     if len(problems) > before:
         return _NO_VALUE
     try:
