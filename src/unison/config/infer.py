@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unison.config.compilation import CompileConfig
+
 
 @dataclass
 class SpeakConfig:
@@ -51,3 +53,4 @@ class InferConfig(SpeakConfig):
     """Play what was spoken, where the machine has a player."""
     precision: str | None
     """32-true, 16-mixed, bf16-mixed, 16-true or bf16-true; null takes what training ran with."""
+    compile: CompileConfig

@@ -41,6 +41,17 @@ def _quote(text: str) -> str:
     return "'" + re.sub(r"(\\+)\Z", r"\1\1", text) + "'"
 
 
+def in_full(argv: Iterable[str], short: Mapping[str, str]) -> list[str]:
+    """`argv` with `compile=…` written as `compile.mode=…`, where `short` says that the one stands for the other."""
+    whole: list[str] = []
+    for argument in argv:
+        match = _OVERRIDE.fullmatch(argument)
+        if match and match["key"] in short:
+            argument = f"{match['prefix']}{short[match['key']]}={match['value']}"
+        whole.append(argument)
+    return whole
+
+
 def overrides_first(argv: Iterable[str]) -> list[str]:
     """`argv` with its overrides in front of its flags: between two flags the parser would not take them."""
     arguments = list(argv)

@@ -7,6 +7,7 @@ from typing import Any
 
 from unison.audio.geometry import AudioGeometry
 from unison.config.allowlist import target_problems
+from unison.config.compilation import CompileConfig
 from unison.config.prepare import TextConfig
 from unison.data.config import LoaderConfig
 from unison.errors import UnisonError
@@ -62,8 +63,8 @@ class TrainConfig:
     seed: int
     """Of the weights' start, the order of the data, dropout and segments."""
     resume: str | None
-    """A run folder: go on exactly where it stopped, with its own configuration; trainer, callbacks, logger and
-    loader may change."""
+    """A run folder: go on exactly where it stopped, with its own configuration; trainer, callbacks, logger,
+    loader and compile may change."""
     init_from: str | None
     """A checkpoint whose weights the run starts from, at step 0."""
 
@@ -75,3 +76,4 @@ class TrainConfig:
 
     overwrite: bool = False
     """Delete the run that the folder holds and start anew."""
+    compile: CompileConfig = field(default_factory=CompileConfig)

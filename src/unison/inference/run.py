@@ -53,7 +53,7 @@ def infer(cfg: DictConfig) -> None:
 
     if config.threads:
         torch.set_num_threads(config.threads)
-    synthesizer = load(config.ckpt, config.device, config.precision, config.vocoder, config.style_path)
+    synthesizer = load(config.ckpt, config.device, config.precision, config.vocoder, config.style_path, config.compile)
     with tqdm(unit="sentence", leave=False, delay=1, file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:
@@ -83,6 +83,7 @@ def write(path: Path, audio: Audio, request: Request, synthesizer: Synthesizer) 
         "request": {name: value for name, value in asdict(request).items() if name not in ("out", "symbols")},
         "checkpoint": {"contract": synthesizer.contract.digest, "weights": synthesizer.contract.weights_digest},
         "precision": {"asked": synthesizer.policy.asked, "ran": synthesizer.policy.ran},
+        "compile": {"asked": synthesizer.compilation.asked, "ran": synthesizer.compilation.ran},
         "device": str(synthesizer.device),
         "vocoder": type(synthesizer.vocoder).__name__,
         "sample_rate": audio.sample_rate,

@@ -17,11 +17,13 @@ from torch import Tensor
 
 from unison.audio.geometry import AudioGeometry
 from unison.builders import Voice, build_voice, voice_config
+from unison.compilation import compile_module
+from unison.config.compilation import CompileConfig
 from unison.contract.checkpoint import read_weights, resolve_ckpt
 from unison.contract.contract import Contract
 from unison.errors import UnisonError
 from unison.inference.request import Request
-from unison.precision import PrecisionPolicy, resolve_precision, set_matmul
+from unison.precision import PrecisionPolicy, finite, finite_check, resolve_precision, set_matmul
 from unison.style.bert import BertStyle, shared
 from unison.style.config import CLASSES, BertStyleConfig
 from unison.style.labels import LabelStyle
@@ -42,6 +44,7 @@ PAUSE_SECONDS = 0.25
 MAX_PAUSE_SECONDS = 60.0
 SPEEDS = (0.25, 4.0)
 SEEDS = 2**63
+OFF = CompileConfig()
 DEVICES = ("cpu", "cuda", "mps")
 
 
@@ -93,6 +96,7 @@ class Synthesizer:
         device: torch.device,
         vocoder: str | None = None,
         style_path: str | None = None,
+        compile: CompileConfig = OFF,
     ) -> None:
         config = voice_config(contract.tree())
         self.contract = contract
@@ -103,6 +107,9 @@ class Synthesizer:
         self.frontend = make_frontend(config.text.frontend)
         self.style_encoder = _style_encoder(config.style, contract, style_path)
         self.vocoder = _choose_vocoder(vocoder, contract, voice, config.vocoder, self.geometry).to(device)
+        self.compilation = compile_module(voice, compile)
+        self.stops_at_overflow = True
+        """Whether what is not finite raises, naming where it comes from; without, it is given as it is."""
         self._speaker_ids = {name: i for i, name in enumerate(contract.speakers)}
 
     @property
@@ -155,7 +162,8 @@ class Synthesizer:
         is told how many sentences each batch held, and how many there are.
 
         Raises:
-            UnisonError: before anything is spoken, all problems of all requests at once.
+            UnisonError: before anything is spoken, all problems of all requests at once; and when the precision can't
+                hold what the voice computes.
         """
         if batch_size < 1:
             raise UnisonError(f"batch_size={batch_size}: expected at least 1")
@@ -288,16 +296,13 @@ class Synthesizer:
             self._encode([piece.text for piece in batch]).to(to),
         )
         text_done = time.perf_counter()
-        with self.policy.autocast():
-            out = self.voice.model.acoustic.infer(
-                tokens.to(to), lengths.to(to), speakers.to(to), style, content, speed=speed.to(to)
-            )
-        mel, mel_lengths = out.mel.float(), out.mel_lengths
-        _wait_for(self.device)
-        acoustic_done = time.perf_counter()
-        waveform = self._vocode(mel.transpose(1, 2), mel_lengths, [piece.seed for piece in batch]).float().cpu()
+        inputs = tokens.to(to), lengths.to(to), speakers.to(to), style, content, speed.to(to)
+        seeds = [piece.seed for piece in batch]
+        try:
+            waveform, frames, acoustic_done = self._sound(inputs, seeds)
+        except FloatingPointError as error:
+            raise self._overflow(error, inputs, seeds) from error
         done = time.perf_counter()
-        frames = mel_lengths.tolist()
         for piece, wave, n in zip(batch, waveform, frames, strict=True):
             piece.waveform = wave[0, : n * self.geometry.hop_length].clamp(-1, 1).numpy()
             share = n / max(sum(frames), 1)
@@ -310,10 +315,33 @@ class Synthesizer:
     def _encode(self, texts: list[str]) -> Tensor:
         return torch.zeros(len(texts), 0) if self.style_encoder is None else self.style_encoder.encode(texts)
 
-    def _vocode(self, mel: Tensor, lengths: Tensor, seeds: list[int]) -> Tensor:
+    def _sound(self, inputs: tuple[Tensor, ...], seeds: list[int]) -> tuple[Tensor, list[int], float]:
+        """Waveforms [B, 1, L] on the CPU, their lengths in frames, and when the acoustic model was done.
+
+        Raises:
+            FloatingPointError: something is not finite.
+        """
         with self.policy.autocast():
-            waveform: Tensor = self.vocoder(mel, lengths, seeds)
-        return waveform
+            out = self.voice.model.acoustic.infer(*inputs)
+        mel = self._finite(out.mel.float(), "the mel")
+        _wait_for(self.device)
+        acoustic_done = time.perf_counter()
+        with self.policy.autocast():
+            waveform = self.vocoder(mel.transpose(1, 2), out.mel_lengths, seeds)
+        waveform = self._finite(waveform.float().cpu(), "the waveform")
+        return waveform, out.mel_lengths.tolist(), acoustic_done
+
+    def _finite(self, values: Tensor, what: str) -> Tensor:
+        return finite(values, what) if self.stops_at_overflow else values
+
+    def _overflow(self, error: FloatingPointError, inputs: tuple[Tensor, ...], seeds: list[int]) -> UnisonError:
+        """The problem, with the layer that it comes from: found by speaking once more and looking at each."""
+        try:
+            with finite_check(self.voice):
+                self._sound(inputs, seeds)
+        except FloatingPointError as found:
+            error = found
+        return UnisonError(f"precision={self.policy.ran}: {error}; {self.policy.wider()}")
 
     def _join(self, pieces: list[_Sentence], pause: float) -> Audio:
         parts: list[np.ndarray] = []
@@ -340,6 +368,7 @@ def load(
     precision: str | None = None,
     vocoder: str | None = None,
     style_path: str | None = None,
+    compile: CompileConfig = OFF,
 ) -> Synthesizer:
     """The synthesizer of a checkpoint file, a run folder or an exported folder.
 
@@ -349,6 +378,7 @@ def load(
         precision: null takes what training ran with.
         vocoder: ``griffinlim`` instead of the trained vocoder.
         style_path: where the encoder of a bert style lies on this machine; null looks where it lay in training.
+        compile: whether torch.compile makes code of the layers, when they first speak.
 
     Raises:
         UnisonError: the checkpoint is missing, damaged or not one of ours; device or precision are not to be had.
@@ -364,7 +394,7 @@ def load(
     voice.load_state_dict(weights)
     fold_weight_norm(voice)
     policy.cast(voice)
-    return Synthesizer(contract, voice.to(target).eval(), policy, target, vocoder, style_path)
+    return Synthesizer(contract, voice.to(target).eval(), policy, target, vocoder, style_path, compile)
 
 
 def choose_device(name: str) -> torch.device:

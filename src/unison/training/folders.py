@@ -29,8 +29,8 @@ from unison.training.checks import check
 
 log = logging.getLogger(__name__)
 
-RESUMABLE = ("trainer", "callbacks", "logger", "loader")
-"""Groups that a resumed run may change: how long it goes on and what it shows, never what it is."""
+RESUMABLE = ("trainer", "callbacks", "logger", "loader", "compile")
+"""Groups that a resumed run may change: how long and how fast it goes on and what it shows, never what it is."""
 
 
 @dataclass

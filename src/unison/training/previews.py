@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,15 @@ import torch
 
 from unison.audio import io
 from unison.data.batch import collate
+from unison.errors import UnisonError
 from unison.inference.request import Request, file_name
 from unison.inference.synthesizer import Synthesizer
 from unison.training.task import Task, run_acoustic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 
 class Previews(pl.Callback):
@@ -48,9 +52,15 @@ class Previews(pl.Callback):
         voice = task.speaking_voice
         training = voice.training
         synthesizer = Synthesizer(contract, voice.eval(), task.policy, task.device)
-        audios = synthesizer.synthesize(
-            [Request(u.text, u.speaker, synthesizer.prompt_of(u.style), symbols=tuple(u.symbols)) for u in utterances]
-        )
+        requests = [
+            Request(u.text, u.speaker, synthesizer.prompt_of(u.style), symbols=tuple(u.symbols)) for u in utterances
+        ]
+        try:
+            audios = synthesizer.synthesize(requests)
+        except UnisonError as error:  # a voice that can't speak yet may still learn to
+            log.warning("no previews at step %d: %s", task.step, error)
+            voice.train(training)
+            return
         with task.policy.autocast():
             out = run_acoustic(voice, batch)
         attention = out.log_p_attn.float().exp().cpu().numpy()

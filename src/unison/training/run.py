@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from unison.builders import build_discriminator, build_voice
+from unison.compilation import compile_module
 from unison.config.allowlist import instantiate
 from unison.config.prepare import PrepareConfig
 from unison.config.train import TrainConfig
@@ -75,6 +76,7 @@ def _train(run: Run) -> dict[str, float]:
     policy.cast(task.voice)
     if task.discriminator is not None:
         policy.cast(task.discriminator)
+    compile_module(task.voice, config.compile)
     if first_process():
         (run.folder / "config.yaml").write_text(contract.config, encoding="utf-8")
         if run.contract is not None:

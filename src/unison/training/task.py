@@ -28,7 +28,7 @@ from unison.data.batch import Batch
 from unison.errors import UnisonError
 from unison.models.emotivoice.acoustic import TeacherForced
 from unison.models.emotivoice.alignment import forward_sum_loss
-from unison.precision import PrecisionPolicy
+from unison.precision import PrecisionPolicy, finite_check
 from unison.training.config import STAGES, OptimizerConfig, StageConfig
 from unison.training.schedule import binarization_weight, learning_rate, step_seed
 from unison.training.segments import random_starts, take
@@ -172,9 +172,7 @@ class Task(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One batch: gradients, and a step where the accumulation is full."""
-        world = self.trainer.world_size if self._trainer is not None else 1
-        number = self.progress.stage_batch * world + self.global_rank
-        torch.manual_seed(step_seed(self.config.seed, STAGES.index(self.stage_name), number))
+        self._seed(self.progress.stage_batch)
         self.progress.stage_batch += 1
         stepping = self.at_step_end
         rate = learning_rate(self.stage, self.stage_step)
@@ -204,6 +202,12 @@ class Task(pl.LightningModule):
         """Stop at the stage's end, or where something asked to."""
         if self.at_step_end and (self.stage_done or self.stopped_by is not None):
             self.trainer.should_stop = True
+
+    def _seed(self, batch: int) -> None:
+        """Everything random of the stage's batch of that number follows from here on."""
+        world = self.trainer.world_size if self._trainer is not None else 1
+        number = batch * world + self.global_rank
+        torch.manual_seed(step_seed(self.config.seed, STAGES.index(self.stage_name), number))
 
     @torch.no_grad()
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -276,6 +280,19 @@ class Task(pl.LightningModule):
 
     def _vocoder_losses(self, batch: Batch, optimizers: list[torch.optim.Optimizer], stepping: bool) -> Losses:
         """The generator's losses on segments; the discriminators take their own turn on the way."""
+        losses, draws, real = self._segments(batch)
+        losses["mel"] = mel_loss(draws, real, self.log_mel)
+        if self.config.losses.stft:
+            losses["stft"] = self.stft_loss(draws, real)
+        if (
+            self._has_discriminator
+            and self.trained["vocoder"] + self.trained["joint"] >= self.config.losses.adversarial_start
+        ):
+            losses |= self._adversarial_losses(real, draws[0], optimizers[1], stepping, batch)
+        return losses
+
+    def _segments(self, batch: Batch) -> tuple[Losses, list[Tensor], Tensor]:
+        """Segments [B, 1, L] as the vocoder draws them and as recorded; in the joint stage the acoustic losses too."""
         losses: Losses = {}
         mel = batch.mel
         if self.stage_name == "joint":
@@ -288,16 +305,7 @@ class Task(pl.LightningModule):
         with self.policy.autocast():
             segment = take(mel.transpose(1, 2), starts, size, frames, fill=floor)
             draws = self.voice.model.vocoder.draws(segment)
-        real = take(batch.waveform, starts * hop, size * hop, frames * hop, fill=0.0)
-        losses["mel"] = mel_loss(draws, real, self.log_mel)
-        if self.config.losses.stft:
-            losses["stft"] = self.stft_loss(draws, real)
-        if (
-            self._has_discriminator
-            and self.trained["vocoder"] + self.trained["joint"] >= self.config.losses.adversarial_start
-        ):
-            losses |= self._adversarial_losses(real, draws[0], optimizers[1], stepping, batch)
-        return losses
+        return losses, draws, take(batch.waveform, starts * hop, size * hop, frames * hop, fill=0.0)
 
     def _adversarial_losses(
         self, real: Tensor, fake: Tensor, optimizer: torch.optim.Optimizer, stepping: bool, batch: Batch
@@ -397,9 +405,27 @@ class Task(pl.LightningModule):
             f"the {side}'s loss or gradient is not finite ({value:g}) at step {self.step} (the {self.stage_name}"
             f" stage's {self.stage_step}); utterances: {', '.join(batch.keys)}; largest gradients: "
             + (", ".join(f"{name} {norms[name]:g}" for name in worst) or "none")
+            + self._origin(batch)
             + f". The checkpoints in {self.folder} are from before it: lower the learning rate or look at these"
             " recordings"
         )
+
+    def _origin(self, batch: Batch) -> str:
+        """The layer at which the batch's forward pass is first not finite, for the message; empty if it is."""
+        self._seed(self.progress.stage_batch - 1)
+        try:
+            with torch.no_grad(), finite_check(self):
+                if self.stage_name == "acoustic":
+                    self._teacher_forced(batch)
+                else:
+                    _, draws, real = self._segments(batch)
+                    if self._has_discriminator:
+                        assert self.discriminator is not None
+                        with self.policy.autocast():
+                            self.discriminator(torch.cat((real, draws[0])))
+        except FloatingPointError as error:
+            return f"; it begins where {error}"
+        return ""
 
     # -- what a researcher sees ----------------------------------------------------------------------------------------
 

@@ -219,6 +219,8 @@ class AcousticModel(nn.Module):
         pace = torch.as_tensor(speed, device=log_durations.device).float()
         if not bool((pace > 0).all()):
             raise ValueError(f"speed must be positive, not {speed}")
+        if not bool(log_durations.isfinite().all()):
+            raise FloatingPointError("a predicted duration is not finite")
         frames = (log_durations.float().exp() - 1) / (pace[:, None] if pace.dim() else pace)
         durations = frames.round().clamp(low, high).long()
         real = length_mask(token_lengths, durations.shape[1])
