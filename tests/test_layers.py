@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "builders": {"audio", "config", "contract", "models", "style", "vocoders"},
     "convert": {"models", "vocoders"},
     "inference": {"audio", "builders", "compilation", "config", "contract", "precision", "style", "text", "vocoders"},
-    "evaluation": {"audio", "config", "data", "inference", "vocoders"},
+    "evaluation": {"audio", "config", "data", "files", "inference", "precision", "vocoders"},
     "training": {
         "audio",
         "builders",
@@ -75,7 +75,7 @@ FOREIGN: dict[str, set[str]] = {
     "omegaconf": {"bench", "builders", "cli", "config", "contract", "evaluation", "inference", "prepare", "training"},
     "transformers": {"style"},
     "soundfile": {"audio", "prepare"},
-    "matplotlib": {"training"},
+    "matplotlib": {"evaluation", "training"},
 }
 """Who may import what is heavy, or decides for the whole house."""
 

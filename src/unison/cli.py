@@ -82,6 +82,13 @@ COMMANDS = {
         "unison evaluate ckpt=outputs/demo",
         ("ckpt", "out", "style_path"),
     ),
+    "compare": Command(
+        "speak the same texts under several precisions and measure how far each is from float32",
+        "unison.evaluation.compare:compare",
+        "unison.config.compare:CompareConfig",
+        "unison compare ckpt=outputs/demo precisions=[16-mixed,bf16-mixed] text_file=lines.txt",
+        ("ckpt", "text", "text_file", "speaker", "prompt", "out", "style_path"),
+    ),
     "bench": Command(
         "measure speed and memory on this machine",
         "unison.bench:run",

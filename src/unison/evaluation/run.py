@@ -46,7 +46,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     if not held_out:
         raise UnisonError(f"{corpus.folder} holds no utterance out: prepare the corpus with a larger data.valid")
     utterances = held_out[:: max(len(held_out) // config.limit, 1)][: config.limit]
-    folder = Path(config.out) if config.out else _beside(Path(config.ckpt).expanduser()) / "evaluation"
+    folder = Path(config.out) if config.out else beside(Path(config.ckpt).expanduser()) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     requests = [
         Request(u.text, u.speaker, synthesizer.prompt_of(u.style), symbols=tuple(u.symbols)) for u in utterances
@@ -111,7 +111,7 @@ def _resynthesize(recording: np.ndarray, synthesizer: Synthesizer, vocoder: Grif
     return vocoder(mel[None]).squeeze().numpy()
 
 
-def _beside(ckpt: Path) -> Path:
+def beside(ckpt: Path) -> Path:
     """The run folder of a checkpoint path."""
     if ckpt.is_file():
         return ckpt.parent.parent if ckpt.parent.name == "checkpoints" else ckpt.parent
