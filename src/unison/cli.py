@@ -75,6 +75,24 @@ COMMANDS = {
         "unison export ckpt=outputs/demo out=exported/demo",
         ("ckpt", "out"),
     ),
+    "convert": Command(
+        "read a released checkpoint of another system, or write one",
+        "unison.convert.run:run",
+        "unison.config.convert:ConvertConfig",
+        "unison convert from=emotivoice generator=g_00140000 tokens=tokenlist speakers=speaker2 model=config.yaml"
+        " out=emotivoice.ckpt",
+        (
+            "generator",
+            "discriminator",
+            "tokens",
+            "speakers",
+            "model",
+            "style",
+            "style_bert",
+            "ckpt",
+            "out",
+        ),
+    ),
     "evaluate": Command(
         "speak the held-out sentences and measure the distance to the recordings",
         "unison.evaluation.run:evaluate",

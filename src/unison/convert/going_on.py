@@ -1,0 +1,107 @@
+"""What training goes on with: the reference's `do_*` files, and the entries of our checkpoints that say the same."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import torch
+from torch import nn
+
+from unison.builders import build_discriminator
+from unison.convert.names import discriminator_names, generator_names, optimizer_problems, reordered, taken
+from unison.errors import UnisonError
+from unison.models.emotivoice.model import EmotiVoice
+from unison.vocoders.config import DiscriminatorConfig, HifiGanConfig
+
+ENTRIES = {"discriminator": dict, "optim_g": dict, "optim_d": dict, "steps": int, "epoch": int}
+"""What a `do_*` file holds."""
+PREFIX = "discriminator."
+"""Of a checkpoint's `state_dict`, the discriminators."""
+
+
+def from_reference(
+    released: Mapping[str, Any], model: EmotiVoice, vocoder: HifiGanConfig, config: DiscriminatorConfig
+) -> dict[str, Any]:
+    """The entries that a checkpoint of training has beside its voice and its contract.
+
+    Args:
+        released: the content of a `do_*` file.
+        model: the generator that it goes with; only its names and shapes count.
+        vocoder: that generator's sizes.
+        config: the discriminators' sizes.
+
+    Raises:
+        UnisonError: discriminators or optimizers that are not of these models.
+    """
+    judges = _judges(config)
+    expected = judges.state_dict()
+    names = discriminator_names(expected)
+    problems, states = [], {}
+    try:
+        states = taken(released["discriminator"], names, expected)
+    except UnisonError as error:
+        problems += error.problems
+    optimizers = []
+    sides = {"optim_g": (model, generator_names(model.state_dict(), vocoder)), "optim_d": (judges, names)}
+    for entry, (module, of_module) in sides.items():
+        parameters = dict(module.named_parameters())
+        theirs = {name: parameters[ours] for ours, name in of_module.items() if ours in parameters}
+        wrong = optimizer_problems(released[entry], theirs)
+        problems += [f"{entry}: {problem}" for problem in wrong]
+        if not wrong:
+            order = [ours for ours in of_module if ours in parameters]
+            optimizers.append(reordered(released[entry], order, list(parameters)))
+    if problems:
+        hint = "give the do_ file of the generator's own run and step"
+        raise UnisonError([*problems, hint])
+    steps, epoch = int(released["steps"]), int(released["epoch"])
+    return {
+        "epoch": epoch,
+        "global_step": 2 * steps,  # Lightning counts each optimizer's
+        "pytorch-lightning_version": metadata.version("lightning"),
+        "state_dict": {PREFIX + name: tensor for name, tensor in states.items()},
+        "optimizer_states": optimizers,
+        "lr_schedulers": [],
+        "progress": {"stage": "joint", "step": steps, "stage_step": steps, "stage_batch": steps, "minutes": 0.0},
+        "trained": {"acoustic": 0, "vocoder": 0, "joint": steps},
+        "scaler": {},
+    }
+
+
+def to_reference(
+    payload: Mapping[str, Any], model: EmotiVoice, vocoder: HifiGanConfig, config: DiscriminatorConfig
+) -> dict[str, Any] | None:
+    """The content of a `do_*` file; None when the checkpoint does not hold the training of both parts.
+
+    Args:
+        payload: a checkpoint's.
+        model: its generator; only its names count.
+        vocoder: that generator's sizes.
+        config: the discriminators' sizes.
+    """
+    states, optimizers = payload.get("state_dict", {}), payload.get("optimizer_states", [])
+    if len(optimizers) != 2 or payload["progress"]["stage"] != "joint":
+        return None
+    judges = _judges(config)
+    names = discriminator_names(judges.state_dict())
+    entries = []
+    sides = [(model, generator_names(model.state_dict(), vocoder)), (judges, names)]
+    for optimizer, (module, of_module) in zip(optimizers, sides, strict=True):
+        own = [name for name, _ in module.named_parameters()]
+        entry = reordered(optimizer, own, [name for name in of_module if name in own])
+        for group in entry["param_groups"]:
+            group.setdefault("initial_lr", group["lr"])  # what the reference's schedule goes on from
+        entries.append(entry)
+    discriminator = OrderedDict((name, states[PREFIX + ours]) for ours, name in names.items())
+    values = (discriminator, *entries, payload["progress"]["step"], payload["epoch"])
+    return dict(zip(ENTRIES, values, strict=True))
+
+
+def _judges(config: DiscriminatorConfig) -> nn.Module:
+    with torch.device("meta"):
+        judges = build_discriminator(config)
+    assert judges is not None
+    return judges
