@@ -23,6 +23,7 @@ from unison.errors import UnisonError
 log = logging.getLogger(__name__)
 
 _BITS = {"32": torch.float32, "16": torch.float16, "bf16": torch.bfloat16}
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true")
 
 
@@ -41,7 +42,7 @@ class PrecisionPolicy:
 
     @property
     def param_dtype(self) -> torch.dtype:
-        """Dtype in which parameters are kept: float32 unless the precision is ``…-true``."""
+        """Dtype in which parameters are kept, but normalisation's: float32 unless the precision is ``…-true``."""
         return self.compute_dtype if self.ran.endswith("-true") else torch.float32
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
@@ -61,13 +62,15 @@ class PrecisionPolicy:
     def cast(self, module: nn.Module) -> nn.Module:
         """Bring the parameters of ``module`` to the parameters' dtype, in place; returns it.
 
-        Buffers stay as they are (windows, mel statistics), but for those of a parametrization, which meets its weight.
+        Normalisation stays in float32: where nothing varies it divides by the root of its epsilon, and 1e6 is infinite
+        in float16. So do buffers (windows, mel statistics), but for those of a parametrization, which meets its weight.
         """
-        for parameter in module.parameters():
-            parameter.data = parameter.data.to(self.param_dtype)
         for name, part in module.named_modules():
+            dtype = torch.float32 if isinstance(part, _NORMS) else self.param_dtype
+            for parameter in part.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
             if "parametrizations" in name:
-                part.to(self.param_dtype)
+                part.to(dtype)
         return module
 
     def epsilon(self, eps: float) -> float:
