@@ -191,7 +191,7 @@ def variant(samples: int = 100_000, faults: Faults | None = None, **distances: A
     ("found", "problem"),
     [
         (variant(), None),
-        (variant(f0_error=None), None),
+        (variant(f0_error=None), None),  # nothing is voiced
         (variant(mel_distance=0.1004), "log-mel distance 0.100, threshold 0.100"),
         (variant(worst_mel_distance=0.31), "worst stretch 0.310, threshold 0.300"),
         (variant(mcd=0.7), "mel-cepstral distortion 0.70 dB, threshold 0.50 dB"),

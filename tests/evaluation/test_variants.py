@@ -148,9 +148,10 @@ def test_what_is_counted() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_memory_of_a_gpu(job: Jobs) -> None:
-    full, half = (speak(job(precision, device="cuda"), lambda done, total: None) for precision in ("32-true", "16-true"))
+    full, half = (
+        speak(job(precision, device="cuda"), lambda done, total: None) for precision in ("32-true", "16-true")
+    )
     assert full.memory_of == "GPU"
     assert 0 < half.peak_memory < full.peak_memory < 1e9
 

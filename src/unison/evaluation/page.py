@@ -18,8 +18,9 @@ COLOURS = 8
 """Of variants, in page.css."""
 CURVES_FROM = 3
 """Stretches that a text has at least where its distances are drawn along time."""
-LEAST_LIMIT = 0.5
-"""Of the scale of mel differences: what is much less shall not look like much."""
+LIMITS = 0.5, 3.0
+"""Least and greatest end of the scale of mel differences: what is much less shall not look like much, and one variant
+that is silent shall not hide the others' differences."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class Page:
         speaker = f" <small>{escape(said['speaker'])}</small>" if said["speaker"] else ""
         compared = [r.comparison for r in exhibit.renderings if r.comparison is not None]
         deviations = np.concatenate([np.abs(c.difference).ravel() for c in compared] or [np.zeros(1)])
-        limit = max(float(np.quantile(deviations, 0.995)), LEAST_LIMIT)
+        limit = float(np.clip(np.quantile(deviations, 0.995), *LIMITS))
         curves = self._curves(exhibit)
         cards = "".join(self._card(exhibit, rendering, limit) for rendering in exhibit.renderings)
         scale = (
@@ -223,6 +224,8 @@ class Page:
     def _chart(self, title: str, courses: dict[str, Course], field: str, limit: float | None = None) -> str:
         curves = [Curve(name, self.colours[name], getattr(course, field)) for name, course in courses.items()]
         at = next(iter(courses.values())).at
+        if not any(np.isfinite(curve.values).any() for curve in curves):
+            return ""
         return f"<figure><figcaption>{title}</figcaption>{chart(title, at.tolist(), curves, limit)}</figure>"
 
     # -- verdict ------------------------------------------------------------------------------------------------------

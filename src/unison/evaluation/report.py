@@ -27,7 +27,8 @@ class Quantity:
 
     def shown(self, value: float | None) -> str:
         """The value with its unit."""
-        return " ".join(filter(None, (self.number(value), self.unit)))
+        number = self.number(value)
+        return number if number == "–" else f"{number} {self.unit}".rstrip()
 
 
 QUANTITIES = {
