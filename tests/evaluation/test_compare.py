@@ -116,6 +116,8 @@ def test_the_page_and_the_figures_say_the_same(compared: Compared) -> None:
         "speed": 1.0,
         "seed": 3,
     }
+    assert compared.figures["quantities"]["mcd"]["unit"] == "dB"
+    assert compared.figures["quantities"].keys() == compared.figures["thresholds"].keys()
     assert compared.figures["voice"]["contract"] == load(compared.page.parent, "cpu").contract.digest
 
 

@@ -128,8 +128,9 @@ class Report:
     variants: list[VariantReport]
 
     def to_dict(self) -> dict[str, Any]:
-        """Primitives for JSON; what has no value is null."""
-        content: dict[str, Any] = _primitives(asdict(self))
+        """Primitives for JSON, with what each figure means; what has no value is null."""
+        meanings = {name: asdict(quantity) for name, quantity in QUANTITIES.items()}
+        content: dict[str, Any] = {"quantities": meanings, **_primitives(asdict(self))}
         for entry, variant in zip(
             [content["reference"], *content["variants"]], [self.reference, *self.variants], strict=True
         ):
