@@ -42,7 +42,7 @@ COMMANDS = {
         "unison.training.run:train",
         "unison.config.train:TrainConfig",
         "python train.py data=databaker precision=16-mixed",
-        ("name", "outputs", "resume", "init_from", "data.raw", "data.speaker", "style.path"),
+        ("name", "outputs", "resume", "init_from", "speakers.donor", "data.raw", "data.speaker", "style.path"),
         groups=True,
     ),
     "infer": Command(
@@ -67,6 +67,27 @@ COMMANDS = {
         "unison.config.tools:InspectConfig",
         "unison inspect ckpt=outputs/demo",
         ("ckpt",),
+    ),
+    "diff": Command(
+        "say whether what was learnt under one contract means the same under another",
+        "unison.training.diff:run",
+        "unison.config.tools:DiffConfig",
+        "unison diff a=outputs/demo b=outputs/maria",
+        ("a", "b"),
+    ),
+    "extend": Command(
+        "give a voice new speakers without training",
+        "unison.contract.extend:extend",
+        "unison.config.tools:ExtendConfig",
+        "unison extend ckpt=outputs/demo speakers=[maria] donor=amy out=grown.ckpt",
+        ("ckpt", "donor", "out"),
+    ),
+    "prune": Command(
+        "take speakers out of a voice",
+        "unison.contract.extend:prune",
+        "unison.config.tools:PruneConfig",
+        "unison prune ckpt=outputs/demo speakers=[ben] out=smaller.ckpt",
+        ("ckpt", "out"),
     ),
     "export": Command(
         "write a folder with weights and contract alone, for speaking",

@@ -16,6 +16,44 @@ class InspectConfig:
 
 
 @dataclass
+class DiffConfig:
+    """Say whether what was learnt under one contract still means the same under another."""
+
+    a: str
+    """A checkpoint file, a run folder or an exported folder; or a training's overrides, as "data=fsdd style=labels"."""
+    b: str
+    """What it is compared with: the same kinds."""
+    format: str
+    """text for people, json for programs."""
+
+
+@dataclass
+class ExtendConfig:
+    """Give a voice new speakers without training."""
+
+    ckpt: str
+    """A checkpoint file, a run folder or an exported folder."""
+    speakers: list[str]
+    """Names to append."""
+    donor: str | None
+    """The speaker whose row the new ones start from; null takes the mean voice."""
+    out: str
+    """A .ckpt file, which init_from= takes, or a folder for speaking."""
+
+
+@dataclass
+class PruneConfig:
+    """Take speakers out of a voice; the others keep their rows."""
+
+    ckpt: str
+    """A checkpoint file, a run folder or an exported folder."""
+    speakers: list[str]
+    """Names to take out."""
+    out: str
+    """A .ckpt file, which init_from= takes, or a folder for speaking."""
+
+
+@dataclass
 class ExportConfig:
     """Write what speaking needs, and nothing else."""
 

@@ -14,7 +14,7 @@ from unison.errors import UnisonError
 from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.prepare.config import DataConfig
 from unison.style.config import STYLES
-from unison.training.config import LossConfig, OptimConfig, TrainerConfig
+from unison.training.config import LossConfig, OptimConfig, SpeakersConfig, TrainerConfig
 from unison.vocoders.config import DiscriminatorConfig, GriffinLimConfig, HifiGanConfig, IstftConfig
 
 MODELS: dict[str, type] = {"emotivoice": EmotiVoiceConfig}
@@ -49,6 +49,7 @@ class TrainConfig:
     optim: OptimConfig
     losses: LossConfig
     trainer: TrainerConfig
+    speakers: SpeakersConfig
     loader: LoaderConfig
     callbacks: dict[str, dict[str, Any]]
     """Lightning callbacks by name, each with its _target_."""
@@ -67,6 +68,8 @@ class TrainConfig:
     loader and compile may change."""
     init_from: str | None
     """A checkpoint whose weights the run starts from, at step 0."""
+    freeze: list[str]
+    """What does not learn: beginnings of parameter names, as acoustic.encoder, acoustic.speakers, vocoder, style."""
 
     def __post_init__(self) -> None:
         built = {"callbacks": self.callbacks, "logger": self.logger}

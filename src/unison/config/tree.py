@@ -6,9 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unison.errors import UnisonError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 _ENTRY = re.compile(r"(?P<indent> *)(?P<key>\w+):(?P<value>(?:[^#]|(?<!\s)#)*)(?:\s#\s*(?P<comment>.*))?")
 
@@ -47,6 +50,29 @@ def values_of(root: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return flat(OmegaConf.to_container(compose(root, list(overrides))))
+
+
+def compose_root(root: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """A command's configuration under overrides, from within another command.
+
+    Raises:
+        UnisonError: the overrides do not compose.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    state = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return compose(root, list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        told = str(error).strip().partition("\n")[0]
+        raise UnisonError(f"{' '.join(overrides)}: {told}") from error
+    finally:
+        GlobalHydra.instance().hydra = state
 
 
 def values_in(group: str, choice: str) -> dict[str, Any]:

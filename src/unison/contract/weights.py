@@ -11,6 +11,9 @@ import torch
 
 from unison.errors import UnisonError
 
+_MOST = 10
+"""Tensors that a message names."""
+
 
 def weights_digest(state: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 over the tensors of a state dict, sorted by name, as 64 hexadecimal digits.
@@ -36,6 +39,30 @@ def check_weights(state: Mapping[str, torch.Tensor], stated: str, where: str) ->
             f"{where}: the weights are not the contract's: their digest is {found[:12]}…, the contract "
             f"states {stated[:12] or 'none'}…; the file is damaged or comes from another run"
         )
+
+
+def check_state(expected: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], where: str = "") -> None:
+    """Raise UnisonError unless `given` has the names and shapes of `expected`; each difference is named."""
+    prefix = f"{where}: " if where else ""
+    wrapped = [name for name in given if "_orig_mod." in name]
+    older = [name for name in given if name.endswith((".weight_g", ".weight_v"))]
+    problems = []
+    if wrapped:
+        problems.append(
+            f"{wrapped[0]} and {len(wrapped) - 1} more were saved from a compiled module; save its original"
+        )
+    if older:
+        problems.append(f"{older[0]} and {len(older) - 1} more have weight norm in torch's old form")
+    problems += [f"tensor {name} is missing" for name in expected if name not in given]
+    problems += [f"tensor {name} has no place in the model" for name in given if name not in expected]
+    problems += [
+        f"tensor {name} has shape {list(given[name].shape)}, the model has {list(expected[name].shape)}"
+        for name in expected
+        if name in given and given[name].shape != expected[name].shape
+    ]
+    if problems:
+        shown, more = problems[:_MOST], len(problems) - _MOST
+        raise UnisonError([prefix + p for p in shown] + ([f"{prefix}and {more} more"] if more > 0 else []))
 
 
 def _tensor_digest(tensor: torch.Tensor) -> str:

@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import signal
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
-from unison.data.batch import Batch, collate
+from unison.data.batch import Batch, Item, collate
 from unison.data.config import LoaderConfig
 from unison.data.dataset import Numbering, UtteranceDataset
-from unison.data.manifest import Corpus
+from unison.data.manifest import Corpus, Utterance
 from unison.data.sampler import BucketSampler, buckets_of
 from unison.errors import UnisonError
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Another prepared corpus that is heard beside the one that is learnt."""
+
+    folder: Path
+    share: float
+    """Of the clips of an epoch, at most: no clip is heard twice in it."""
+
+    def utterances(self, corpus: Corpus, count: int, speakers: Sequence[str]) -> list[Utterance]:
+        """Clips to learn from beside `count` others: an equal number a speaker, as far as they go."""
+        turns: Counter[str] = Counter()
+        order = []
+        for utterance in corpus.split("train"):
+            if utterance.speaker in speakers:
+                order.append((turns[utterance.speaker], utterance.speaker, utterance))
+                turns[utterance.speaker] += 1
+        order.sort(key=lambda entry: entry[:2])
+        return [utterance for _, _, utterance in order[: round(count * self.share / (1 - self.share))]]
 
 
 class CorpusDataModule(LightningDataModule):
@@ -39,6 +62,7 @@ class CorpusDataModule(LightningDataModule):
         numbering: Numbering | None = None,
         style: bool = True,
         start_batch: int = 0,
+        replay: Replay | None = None,
     ) -> None:
         """Serve the prepared corpus in `folder`.
 
@@ -51,6 +75,10 @@ class CorpusDataModule(LightningDataModule):
             numbering: ids and scales of the model, when they are not the corpus's own.
             style: deliver the corpus's style vectors, if it has any.
             start_batch: this rank's first training batch.
+            replay: what is heard beside it.
+
+        Raises:
+            UnisonError: nothing is left to learn from; the replayed corpus has other features.
         """
         super().__init__()
         self.corpus = Corpus(folder)
@@ -66,17 +94,19 @@ class CorpusDataModule(LightningDataModule):
         held_out = sorted(self.corpus.split("valid"), key=lambda u: hashlib.sha256(u.key.encode()).digest())
         if self.loader.overfit:
             learnt = held_out = learnt[: self.loader.overfit]
-        self.train_set = UtteranceDataset(self.corpus, learnt, numbering, style)
+        self.train_sets = [UtteranceDataset(self.corpus, learnt, numbering, style)]
+        if replay is not None:
+            self.train_sets.append(self._replayed(replay, len(learnt), numbering or Numbering.of(self.corpus), style))
         self.valid_set = UtteranceDataset(self.corpus, held_out[: self.loader.valid_clips], numbering, style)
 
     def train_sampler(self) -> BucketSampler:
         """The stream of training batches, as the loader will read it."""
         rank, world = self._ranks()
-        lengths = [u.frames for u in self.train_set.utterances]
+        lengths = [u.frames for dataset in self.train_sets for u in dataset.utterances]
         return BucketSampler(lengths, self.batch_frames, self.batch_size, self.seed, self.start_batch, rank, world)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.train_set, self.train_sampler(), self.loader.num_workers)
+        return self._loader(ConcatDataset(self.train_sets), self.train_sampler(), self.loader.num_workers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         lengths = [u.frames for u in self.valid_set.utterances]
@@ -88,11 +118,27 @@ class CorpusDataModule(LightningDataModule):
         # few and short: not worth a process that lives as long as the training, nor sharing out over the ranks
         return self._loader(self.valid_set, batches, 0)
 
+    def _replayed(self, replay: Replay, count: int, numbering: Numbering, style: bool) -> UtteranceDataset:
+        corpus = Corpus(replay.folder)
+        problems = []
+        if not 0 < replay.share < 1:
+            problems.append(f"speakers.replay_share={replay.share:g}: expected more than 0 and less than 1")
+        if corpus.info.geometry != self.corpus.info.geometry:
+            problems.append(f"speakers.replay={replay.folder}: prepared with another audio geometry than this corpus")
+        if style and corpus.info.style_identity != self.corpus.info.style_identity:
+            problems.append(f"speakers.replay={replay.folder}: prepared with another style encoder than this corpus")
+        if problems:
+            raise UnisonError(problems)
+        chosen = replay.utterances(corpus, count, numbering.speakers)
+        if not chosen:
+            raise UnisonError(f"speakers.replay={replay.folder}: none of its speakers is in this run's table")
+        return UtteranceDataset(corpus, chosen, numbering, style)
+
     def _ranks(self) -> tuple[int, int]:
         trainer = self.trainer
         return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
 
-    def _loader(self, dataset: UtteranceDataset, batches: Any, workers: int) -> DataLoader[Batch]:
+    def _loader(self, dataset: Dataset[Item], batches: Any, workers: int) -> DataLoader[Batch]:
         return DataLoader(
             dataset,  # type: ignore[arg-type]
             batch_sampler=batches,

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from unison.config.train import TrainConfig
 from unison.contract.checkpoint import read_weights, resolve_ckpt
+from unison.contract.compare import SECTIONS, Difference, incompatibilities
 from unison.contract.contract import Contract
+from unison.contract.tables import Lists, appended, with_lists
 from unison.contract.versions import versions
+from unison.contract.weights import check_state
 from unison.data.manifest import Corpus
 from unison.errors import UnisonError
 from unison.precision import PrecisionPolicy
 from unison.style import style_identity
-from unison.training.config import STAGES
+from unison.training.config import STAGES, SpeakersConfig
 from unison.training.task import Task
 
 log = logging.getLogger(__name__)
+
+POLICIES = ("strict", "extend", "only_new", "replace")
+_MOST = 10
+"""Differences that a message tells one by one."""
 
 
 def new_contract(tree: DictConfig, config: TrainConfig, corpus: Corpus, policy: PrecisionPolicy) -> Contract:
@@ -41,96 +48,151 @@ def new_contract(tree: DictConfig, config: TrainConfig, corpus: Corpus, policy: 
 
 
 def continued(contract: Contract, before: Contract) -> Contract:
-    """The resumed run's contract, with the parents that it had before.
+    """The resumed run's contract: the one that it had, if what now shapes the model and the data is the same.
 
     Raises:
-        UnisonError: the corpus is not what the run was trained on so far.
+        UnisonError: the corpus or the settings are not what the run was trained on so far.
     """
-    problems = []
-    for what in ("speakers", "symbols"):
-        problems += differing(what, getattr(before, what), getattr(contract, what), "before", "now")
-    for what in ("labels", "style", "frontend"):
-        if _identity(before, what) != _identity(contract, what):
-            problems.append(f"{what}: not the same as before")
-    was, now = before.data["fingerprint"], contract.data["fingerprint"]
-    if was != now:
-        problems.append(f"fingerprint: {was[:12]} before, {now[:12]} now: its clips or texts differ")
+    # after init_from the lists and scales are the base's, grown; the corpus's own must still be among them
+    here, there = Lists.of(contract), Lists.of(before)
+    missing = {
+        "speakers": set(here.speakers) - set(there.speakers),
+        "symbols": set(here.symbols) - set(there.symbols),
+    } | {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
+    problems = [f"{what}: {', '.join(sorted(names))} new since" for what, names in missing.items() if names]
+    now = contract.replace(
+        speakers=before.speakers, symbols=before.symbols, labels=before.labels, statistics=before.statistics
+    )
+    if contract.style.get("name") == "labels":
+        now = now.replace(style=before.style)
+    problems += told(incompatibilities(before, now))
+    if before.data["fingerprint"] != contract.data["fingerprint"]:
+        prints = f"{before.data['fingerprint'][:12]} before, {contract.data['fingerprint'][:12]} now"
+        problems.append(f"fingerprint: {prints}: its clips or texts differ")
     if problems:
         hint = "; bring the corpus back to what it was, or start a new run with name=…"
         raise UnisonError(
             [f"the corpus {contract.data['name']} has changed since: {problem}{hint}" for problem in problems]
         )
-    return contract.replace(parents=before.parents, statistics=before.statistics)
+    return now.replace(parents=before.parents)
 
 
-def differing(what: str, theirs: Sequence[str], ours: Sequence[str], there: str, here: str) -> list[str]:
-    """How two ordered lists of names differ, in at most one line."""
-    if list(theirs) == list(ours):
-        return []
-    missing, new = sorted(set(theirs) - set(ours)), sorted(set(ours) - set(theirs))
-    told = [f"only {where}: {', '.join(names)}" for where, names in ((there, missing), (here, new)) if names]
-    told = told or ["the same names in another order"]
-    return ["; ".join([f"{what}: {len(theirs)} {there}, {len(ours)} {here}", *told])]
+@dataclass
+class Beginning:
+    """Another run's voice, grown to what this run teaches it."""
+
+    contract: Contract
+    weights: dict[str, Tensor]
 
 
-def init_from(task: Task, ckpt: str) -> None:
-    """Start from another run's weights.
+def begin_from(ckpt: str, contract: Contract, speakers: SpeakersConfig) -> Beginning:
+    """The voice of `ckpt` with the names that the corpus adds, under the run's `contract`.
 
     Raises:
-        UnisonError: its names, settings or shapes are not this run's.
+        UnisonError: its settings are not this run's, or its names are not and no policy says what to do.
     """
-    contract, weights = read_weights(resolve_ckpt(ckpt))
-    problems = []
-    theirs, ours = _names(contract), _names(task.contract)
-    for what in ours:
-        problems += differing(what, theirs.get(what, []), ours[what], "there", "here")
-    for what in ("style", "frontend"):
-        theirs_is, ours_is = _identity(contract, what), _identity(task.contract, what)
-        if theirs_is != ours_is:
-            problems.append(f"{what}: {theirs_is} there, {ours_is} here")
-    there, here = _shaping(contract), _shaping(task.contract)
-    problems += [
-        f"{key}: {there.get(key)} there, {here.get(key)} here"
-        for key in sorted(there.keys() | here.keys())
-        if there.get(key) != here.get(key)
-    ]
-    own = task.voice.state_dict()
-    for name in sorted(own.keys() | weights.keys()):
-        if name not in weights or name not in own:
-            problems.append(f"{name} is only {'here' if name in own else 'there'}")
-        elif own[name].shape != weights[name].shape:
-            problems.append(f"{name} is {list(weights[name].shape)} there, {list(own[name].shape)} here")
+    base, weights = read_weights(resolve_ckpt(ckpt))
+    problems: list[str] = []
+    lists, grown = Lists.of(base), base
+    try:
+        wanted = agreed(base, contract, speakers)
+        grown, weights = with_lists(base, weights, wanted, speakers.donor)
+        lists = wanted
+    except UnisonError as error:
+        problems += error.problems
+    # pitch, energy and mel stay on the scale that the weights were learnt with
+    ours = contract.replace(
+        speakers=lists.speakers, symbols=lists.symbols, labels=lists.labels, statistics=base.statistics
+    )
+    if contract.style.get("name") == base.style.get("name") == "labels":
+        ours = ours.replace(style=base.style)  # a corpus without a class of labels leaves its table unused
+    problems += told(incompatibilities(grown, ours))
     if problems:
         raise UnisonError([f"init_from={ckpt}: {problem}" for problem in problems])
-    task.voice.load_state_dict(weights)
+    kept = {table: len(names) for table, names in Lists.of(base).rows().items()}
+    parent = {"role": "init_from", "digest": base.digest, "step": base.step, "weights": base.weights_digest}
+    if speakers.policy == "only_new":
+        parent["held_rows"] = kept
+    trained = {name: base.trained.get(name, 0) for name in STAGES}
+    log.info("starting from the weights of %s at step %d", ckpt, base.step)
+    lost = [name for name in base.speakers if name not in lists.speakers]
+    if lost:
+        log.warning("speakers.policy=replace: %d voices are lost: %s", len(lost), _some(lost))
+    return Beginning(ours.replace(parents=[parent], trained=trained), weights)
+
+
+def agreed(base: Contract, corpus: Contract, speakers: SpeakersConfig) -> Lists:
+    """The names that a run has which starts from `base` and learns from `corpus`.
+
+    Raises:
+        UnisonError: the policy is none, or does not allow it; with what would.
+    """
+    policy, donor = speakers.policy, speakers.donor
+    if policy is not None and policy not in POLICIES:
+        raise UnisonError(f"speakers.policy={policy}: expected one of {', '.join(POLICIES)}")
+    there, here = Lists.of(base), Lists.of(corpus)
+    new = [name for name in here.speakers if name not in there.speakers]
+    gone = [name for name in there.speakers if name not in here.speakers]
+    growing = policy not in (None, "strict")
+    problems = []
+    if (new or gone) and not growing:
+        differ = [f"{len(new)} only here: {_some(new)}"] if new else []
+        differ += [f"{len(gone)} only there: {_some(gone)}"] if gone else []
+        problems.append(
+            f"speakers: {len(there.speakers)} there, {len(here.speakers)} here; {'; '.join(differ)}. Choose"
+            f" speakers.policy=extend (the {len(there.speakers)} voices keep their rows, new ones are appended),"
+            " speakers.policy=only_new (the same, and nothing but the new rows learns: the old voices stay as they are,"
+            " bit for bit) or speakers.policy=replace (the table becomes this corpus's"
+            f"{f'; {len(gone)} voices are lost' if gone else ''})"
+        )
+    if not growing:
+        fresh = {"symbols": set(here.symbols) - set(there.symbols)}
+        fresh |= {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
+        problems += [
+            f"{what}: the base has no {', '.join(sorted(names))}; speakers.policy=extend appends them"
+            for what, names in fresh.items()
+            if names
+        ]
+    if policy == "only_new" and not new:
+        problems.append("speakers.policy=only_new: the corpus has no new speaker, so nothing would learn; take extend")
+    if donor is not None and not new:
+        problems.append(f"speakers.donor={donor}: the corpus has no new speaker whose row could start from it")
+    if problems:
+        raise UnisonError(problems)
+    return replace(
+        there,
+        speakers=here.speakers if policy == "replace" else appended(there.speakers, here.speakers),
+        symbols=appended(there.symbols, here.symbols),
+        labels={
+            name: appended(there.labels.get(name, []), here.labels.get(name, []))
+            for name in sorted(there.labels.keys() | here.labels.keys())
+        },
+    )
+
+
+def start(task: Task, beginning: Beginning) -> None:
+    """Give a run its beginning's weights.
+
+    Raises:
+        UnisonError: a tensor is missing, left over or of another shape.
+    """
+    check_state(task.voice.state_dict(), beginning.weights)
+    task.voice.load_state_dict(beginning.weights)
     if task.ema is not None:
-        task.ema.module.load_state_dict(weights)
-    parent = {"role": "init_from", "digest": contract.digest, "step": contract.step, "weights": contract.weights_digest}
-    # pitch, energy and mel stay on the scale that the weights were learnt with
-    task.contract = task.contract.replace(parents=[parent], statistics=contract.statistics)
-    task.trained = {name: contract.trained.get(name, 0) for name in STAGES}
-    log.info("starting from the weights of %s at step %d", ckpt, contract.step)
+        task.ema.module.load_state_dict(beginning.weights)
+    task.trained = dict(beginning.contract.trained)
 
 
-def _identity(contract: Contract, what: str) -> dict[str, Any]:
-    """A part of the contract without the path at which it was found."""
-    return {key: value for key, value in getattr(contract, what).items() if key != "path"}
+def told(differences: list[Difference]) -> list[str]:
+    """The differences in lines, those of a section beyond ten in one."""
+    lines = []
+    for section in SECTIONS:
+        own = [difference for difference in differences if difference.section == section]
+        lines += [str(difference) for difference in own[:_MOST]]
+        if len(own) > _MOST:
+            lines.append(f"{section}: and {len(own) - _MOST} more; `unison diff` lists them all")
+    return lines
 
 
-def _names(contract: Contract) -> dict[str, list[str]]:
-    """What rows of the tables stand for."""
-    labels = contract.labels if contract.tree().style.name == "labels" else {}
-    return {"speakers": contract.speakers, "symbols": contract.symbols} | {
-        f"{name} labels": values for name, values in labels.items()
-    }
-
-
-def _shaping(contract: Contract) -> dict[str, Any]:
-    """Settings that weights were learnt with; many of them (heads, dilations) change no shape."""
-    tree = contract.tree()
-    settings = {f"audio.{name}": value for name, value in contract.geometry.items()}
-    for group in ("model", "vocoder"):
-        of_group: Any = OmegaConf.to_container(tree[group], resolve=True)
-        settings |= {f"{group}.{name}": value for name, value in of_group.items()}
-    free = ("dropout", "segment_frames", "duration")
-    return {key: value for key, value in settings.items() if not key.endswith(free)}
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_MOST]) + (" …" if len(names) > _MOST else "")

@@ -31,6 +31,23 @@ class StageConfig:
 
 
 @dataclass
+class SpeakersConfig:
+    """Whose voices a run has that starts from another's weights (init_from=)."""
+
+    policy: str | None
+    """What becomes of the base's speakers when the corpus has others. strict: nothing, the two must be the same;
+    extend: they keep their rows and new ones are appended; only_new: the same, and nothing but the new rows learns, so
+    that the old voices stay as they are, bit for bit; replace: the table becomes the corpus's. Null refuses and says
+    what each would do. New symbols and labels are appended under extend, only_new and replace."""
+    donor: str | None
+    """A speaker of the base from whose row the new ones start; null takes the mean voice."""
+    replay: str | None
+    """The base's prepared corpus (outputs/prepared/…), heard beside the new one so that old voices stay."""
+    replay_share: float
+    """Share of what is heard that is replayed, between 0 and 1."""
+
+
+@dataclass
 class StagesConfig:
     """The stages, in the order in which they run."""
 

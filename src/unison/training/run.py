@@ -23,13 +23,13 @@ from unison.config.prepare import PrepareConfig
 from unison.config.train import TrainConfig
 from unison.config.validate import validate
 from unison.contract.checkpoint import read_checkpoint
-from unison.data.datamodule import CorpusDataModule
+from unison.data.datamodule import CorpusDataModule, Replay
 from unison.data.dataset import Numbering
 from unison.data.manifest import Corpus, Statistics
 from unison.errors import UnisonError
 from unison.precision import resolve_precision, set_matmul
 from unison.prepare.run import prepare_corpus
-from unison.training.beginnings import continued, init_from, new_contract
+from unison.training.beginnings import begin_from, continued, new_contract, start
 from unison.training.callbacks import (
     METRICS,
     MetricsFile,
@@ -40,6 +40,7 @@ from unison.training.callbacks import (
 from unison.training.checkpoint_io import VerifiedCheckpointIO
 from unison.training.config import STAGES
 from unison.training.folders import Run, children_run, first_process, held, open_run
+from unison.training.moved import report
 from unison.training.task import Task
 
 log = logging.getLogger(__name__)
@@ -67,12 +68,16 @@ def _train(run: Run) -> dict[str, float]:
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     contract = new_contract(run.tree, config, corpus, policy)
+    beginning = None
     if run.contract is not None:
         contract = continued(contract, run.contract)
+    elif config.init_from is not None:
+        beginning = begin_from(config.init_from, contract, config.speakers)
+        contract = beginning.contract
     pl.seed_everything(config.seed, verbose=False)
     task = Task(build_voice(contract), needed_discriminator(config), config, policy, contract, run.folder)
-    if config.init_from is not None and run.checkpoint is None:
-        init_from(task, config.init_from)
+    if beginning is not None:
+        start(task, beginning)
     policy.cast(task.voice)
     if task.discriminator is not None:
         policy.cast(task.discriminator)
@@ -112,6 +117,14 @@ def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
             stages = stages[1:]
         if not stages:
             raise UnisonError(f"{task.folder} is trained to its last step; trainer.stages.….steps=… makes it go on")
+    if idle := [name for name in stages if not task.parameters_of(name)]:
+        raise UnisonError(
+            [
+                f"the {name} stage would teach nothing: freeze=… or speakers.policy=only_new holds all that it has;"
+                f" trainer.stages.{name}.steps=0 leaves it out"
+                for name in idle
+            ]
+        )
     for name in stages:
         if checkpoint is None:
             task.start_stage(name)
@@ -129,12 +142,21 @@ def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
                 Statistics(**task.contract.statistics),
             ),
             style=task.config.style.name == "bert",
+            replay=replayed(task),
             start_batch=task.progress.stage_batch,
         )
         make_trainer(task).fit(task, data, ckpt_path=checkpoint, weights_only=True)
         checkpoint = None
         if task.stopped_by is not None or not task.stage_done:
-            break
+            return
+    if task.config.init_from is not None and first_process():
+        report(task, data.valid_set if len(data.valid_set) else data.train_sets[0])
+
+
+def replayed(task: Task) -> Replay | None:
+    """The base's corpus, where the run hears it beside its own."""
+    speakers = task.config.speakers
+    return None if speakers.replay is None else Replay(Path(speakers.replay), speakers.replay_share)
 
 
 def make_trainer(task: Task) -> pl.Trainer:

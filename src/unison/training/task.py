@@ -30,6 +30,7 @@ from unison.models.emotivoice.acoustic import TeacherForced
 from unison.models.emotivoice.alignment import forward_sum_loss
 from unison.precision import PrecisionPolicy, finite_check
 from unison.training.config import STAGES, OptimizerConfig, StageConfig
+from unison.training.freezing import HeldRows, held_rows, learning
 from unison.training.schedule import binarization_weight, learning_rate, step_seed
 from unison.training.segments import random_starts, take
 from unison.vocoders.gan_losses import (
@@ -84,6 +85,9 @@ class Task(pl.LightningModule):
         self.scaler = policy.scaler()
         self.progress = Progress(STAGES[0])
         self.trained = dict.fromkeys(STAGES, 0)
+        self.held_rows = held_rows(contract)
+        self.learning = learning(voice, config.freeze, self.held_rows)
+        self._held = HeldRows(voice, self.held_rows)
         self.stopped_by: str | None = None
         self.validation_metrics: dict[str, float] = {}
         self._validation_sums: dict[str, list[float]] = {}
@@ -153,7 +157,7 @@ class Task(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """The optimizers of the stage: generator, and discriminators where the stage has a vocoder."""
-        optimizers = [self._optimizer(self.config.optim.generator, self._generator_parameters())]
+        optimizers = [self._optimizer(self.config.optim.generator, self.parameters_of(self.stage_name))]
         if self._has_discriminator:
             assert self.discriminator is not None
             optimizers.append(self._optimizer(self.config.optim.discriminator, self.discriminator.parameters()))
@@ -161,9 +165,10 @@ class Task(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Freeze what the stage does not train, so that no gradient is computed for it."""
-        learns = {id(parameter) for parameter in self._generator_parameters()}
+        learns = {id(parameter) for parameter in self.parameters_of(self.stage_name)}
         for parameter in self.voice.parameters():
             parameter.requires_grad_(id(parameter) in learns)
+        self._held = HeldRows(self.voice, self.held_rows)
         self._clock = _Clock()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -186,8 +191,12 @@ class Task(pl.LightningModule):
             losses = self._vocoder_losses(batch, optimizers, stepping)
         total = self._weighted_sum(losses)
         self._backward(total)
-        norm = self._optimize(optimizers[0], self._generator_parameters(), stepping, batch, total, "generator")
         if stepping:
+            self._held.without_gradient()
+        learning = self.parameters_of(self.stage_name)
+        norm = self._optimize(optimizers[0], learning, stepping, batch, total, "generator")
+        if stepping:
+            self._held.restore()
             self.progress.step += 1
             self.progress.stage_step += 1
             self.trained[self.stage_name] += 1
@@ -341,14 +350,12 @@ class Task(pl.LightningModule):
     def _has_discriminator(self) -> bool:
         return self.stage_name != "acoustic" and self.discriminator is not None and self.config.losses.adversarial > 0
 
-    def _generator_parameters(self) -> list[nn.Parameter]:
-        model, style = self.voice.model, self.voice.style
-        acoustic = [*model.acoustic.parameters(), *style.parameters()]
-        return {
-            "acoustic": acoustic,
-            "vocoder": list(model.vocoder.parameters()),
-            "joint": [*acoustic, *model.vocoder.parameters()],
-        }[self.stage_name]
+    def parameters_of(self, stage: str) -> list[nn.Parameter]:
+        """What of the voice a stage teaches."""
+        parts = {"acoustic": ("model.acoustic.", "style."), "vocoder": ("model.vocoder.",)}
+        parts["joint"] = (*parts["acoustic"], *parts["vocoder"])
+        own = self.voice.named_parameters()
+        return [parameter for name, parameter in own if name in self.learning and name.startswith(parts[stage])]
 
     def _optimizer(self, config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         settings = vars(config) | {"eps": self.policy.epsilon(config.eps), "lr": self.stage.learning_rate}

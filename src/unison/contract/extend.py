@@ -1,0 +1,74 @@
+"""`unison extend` and `unison prune`: another speaker list for a trained voice, without training."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from omegaconf import DictConfig
+from torch import Tensor
+
+from unison.config.tools import ExtendConfig, PruneConfig
+from unison.config.validate import nearest, validate
+from unison.contract.checkpoint import VOICE_PREFIX, read_weights, resolve_ckpt, write_checkpoint
+from unison.contract.contract import Contract
+from unison.contract.exported import write_exported
+from unison.contract.tables import Lists, with_lists
+from unison.errors import UnisonError
+
+log = logging.getLogger(__name__)
+
+
+def extend(cfg: DictConfig) -> None:
+    """Append speakers; each starts from the mean voice or the donor's."""
+    config = validate(cfg, ExtendConfig)
+    contract, weights = _read(config.ckpt)
+    known = [name for name in config.speakers if name in contract.speakers]
+    twice = [name for name, count in Counter(config.speakers).items() if count > 1]
+    problems = [f"speakers: {name} is already in this voice" for name in known]
+    problems += [f"speakers: {name} is named twice" for name in twice]
+    problems += ["speakers: name at least one"] * (not config.speakers)
+    if problems:
+        raise UnisonError(problems)
+    lists = replace(Lists.of(contract), speakers=[*contract.speakers, *config.speakers])
+    _write(config.out, contract, *with_lists(contract, weights, lists, config.donor), role="extended from")
+
+
+def prune(cfg: DictConfig) -> None:
+    """Take speakers out."""
+    config = validate(cfg, PruneConfig)
+    contract, weights = _read(config.ckpt)
+    problems = [
+        f"speakers: this voice has no {name}{nearest(name, contract.speakers)}"
+        for name in config.speakers
+        if name not in contract.speakers
+    ]
+    left = [name for name in contract.speakers if name not in config.speakers]
+    problems += ["speakers: name at least one"] * (not config.speakers)
+    problems += ["speakers: nobody would be left"] * (not left)
+    if problems:
+        raise UnisonError(problems)
+    lists = replace(Lists.of(contract), speakers=left)
+    _write(config.out, contract, *with_lists(contract, weights, lists), role="pruned from")
+
+
+def _read(ckpt: str) -> tuple[Contract, dict[str, Tensor]]:
+    found = resolve_ckpt(ckpt)
+    if found.note:
+        log.warning("%s", found.note)
+    return read_weights(found)
+
+
+def _write(out: str, before: Contract, contract: Contract, weights: dict[str, Tensor], role: str) -> None:
+    parent = {"role": role, "digest": before.digest, "step": before.step}
+    contract = contract.replace(parents=[parent, *before.parents])
+    path = Path(out)
+    if path.suffix == ".ckpt":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        state = {VOICE_PREFIX + name: tensor for name, tensor in weights.items()}
+        write_checkpoint({"contract": contract.to_dict(), "state_dict": state}, path)
+    else:
+        write_exported(path, contract, weights)
+    print(f"{path}  {len(contract.speakers)} speakers")

@@ -1,0 +1,204 @@
+"""Voices that grow: names decide which rows, old voices stay or move as asked, and the run says how far."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+import unison
+from unison.contract.checkpoint import read_checkpoint, read_weights, resolve_ckpt, speaking_weights
+from unison.contract.contract import Contract
+from unison.contract.tables import SPEAKER_TABLE, SYMBOL_TABLE
+from unison.data.datamodule import Replay
+from unison.data.manifest import Corpus
+from unison.errors import UnisonError
+from unison.training.run import train
+
+Make = Callable[..., DictConfig]
+ACOUSTIC = [
+    "trainer.stages.acoustic.steps=3",
+    "trainer.stages.vocoder.steps=0",
+    "trainer.stages.joint.steps=0",
+    "callbacks.previews.count=0",
+]
+
+
+@pytest.fixture(scope="module")
+def base(config: Make) -> Path:
+    """A voice of anna and bert."""
+    cfg = config("name=grown-from", *ACOUSTIC)
+    train(cfg)
+    return Path(cfg.outputs) / "grown-from"
+
+
+@pytest.fixture(scope="module")
+def wider(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of zoe, who says things of her own, and of bert, in this order."""
+    folder = tmp_path_factory.mktemp("wider")
+    rows = list(csv.DictReader(corpus.open(newline="")))
+    path = folder / "metadata.csv"
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, rows[0].keys())
+        table.writeheader()
+        for row in rows:
+            row["path"] = str(corpus.parent / row["path"])
+            row["text"] = row["text"].replace("zero", "joy")
+            table.writerow(row | {"speaker": "zoe"} if row["speaker"] == "anna" else row)
+    return path
+
+
+def run(config: Make, base: Path, wider: Path, name: str, *overrides: str) -> Path:
+    cfg = config(f"name={name}", f"data.raw={wider}", f"init_from={base}", *ACOUSTIC, *overrides)
+    train(cfg)
+    return Path(cfg.outputs) / name
+
+
+def state(folder: Path) -> tuple[Contract, dict[str, torch.Tensor]]:
+    return read_weights(resolve_ckpt(folder))
+
+
+def refusal(config: Make, base: Path, wider: Path, *overrides: str) -> list[str]:
+    with pytest.raises(UnisonError) as caught:
+        run(config, base, wider, "refused", *overrides)
+    return caught.value.problems
+
+
+def audio(folder: Path, speaker: str) -> str:
+    samples, _ = unison.load(folder, vocoder="griffinlim").speak("one two", speaker)
+    return hashlib.sha256(samples.tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("policy", ["null", "strict"])
+def test_by_default_nothing_grows_and_what_would_is_said(config: Make, base: Path, wider: Path, policy: str) -> None:
+    told = refusal(config, base, wider, f"speakers.policy={policy}")
+    assert "1 only here: zoe; 1 only there: anna" in told[0]
+    assert all(f"speakers.policy={name}" in told[0] for name in ("extend", "only_new", "replace"))
+    assert "symbols: the base has no [JH], [OY1]; speakers.policy=extend" in told[1]
+    assert len(told) == 2
+
+
+def test_extend_appends_and_everything_learns(config: Make, base: Path, wider: Path) -> None:
+    before, old = state(base)
+    folder = run(config, base, wider, "extended", "speakers.policy=extend", "speakers.donor=anna")
+    contract, weights = state(folder)
+    assert contract.speakers == ["anna", "bert", "zoe"]
+    assert contract.symbols[: len(before.symbols)] == before.symbols
+    assert "[OY1]" in contract.symbols[len(before.symbols) :]
+    assert contract.tree().derived.n_speakers in (2, 3)
+    assert contract.statistics == before.statistics
+    assert weights[SPEAKER_TABLE].shape[0] == 3
+    assert weights[SYMBOL_TABLE].shape[0] == len(contract.symbols)
+    assert not torch.equal(weights[SPEAKER_TABLE][1], old[SPEAKER_TABLE][1]), "bert has learnt more"
+    moved = {row["speaker"]: float(row["mel_distance"]) for row in csv.DictReader((folder / "moved.csv").open())}
+    assert moved.keys() == {"anna", "bert"}
+    assert min(moved.values()) > 0
+
+
+def test_only_new_leaves_the_old_voices_bit_for_bit(config: Make, base: Path, wider: Path) -> None:
+    before, old = state(base)
+    folder = run(config, base, wider, "only-new", "speakers.policy=only_new", "optim.generator.weight_decay=0.5")
+    _, weights = state(folder)
+    for name, tensor in old.items():
+        assert torch.equal(weights[name][: len(tensor)] if tensor.dim() else weights[name], tensor), name
+    mean = old[SPEAKER_TABLE].mean(0)
+    assert not torch.equal(weights[SPEAKER_TABLE][2], mean), "zoe has learnt"
+    assert not torch.equal(weights[SYMBOL_TABLE][-1], old[SYMBOL_TABLE].mean(0)), "and so has her symbol"
+    for speaker in before.speakers:
+        assert audio(folder, speaker) == audio(base, speaker)
+    rows = list(csv.DictReader((folder / "moved.csv").open()))
+    assert {float(row["mel_distance"]) for row in rows} == {0.0}
+
+
+def test_only_new_goes_on_after_a_stop(config: Make, base: Path, wider: Path) -> None:
+    whole = run(config, base, wider, "held-whole", "speakers.policy=only_new", "callbacks.checkpoints.every_steps=1")
+    part = run(
+        config, base, wider, "held-part", "speakers.policy=only_new", "callbacks.checkpoints.every_steps=1",
+        "callbacks.checkpoints.keep=9",
+    )  # fmt: skip
+    (part / "checkpoints" / "step0000003.ckpt").unlink()
+    (part / "checkpoints" / "step0000002.ckpt").unlink()
+    train(config(f"resume={part}"))
+    one, other = (speaking_weights(read_checkpoint(resolve_ckpt(folder).path)) for folder in (whole, part))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert torch.equal(one[SPEAKER_TABLE][:2], state(base)[1][SPEAKER_TABLE])
+
+
+def test_replace_keeps_who_is_still_there_and_names_who_is_lost(
+    config: Make, base: Path, wider: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    still = ["speakers.policy=replace", "trainer.stages.acoustic.learning_rate=0.0"]
+    folder = run(config, base, wider, "replaced", *still)
+    contract, weights = state(folder)
+    assert contract.speakers == ["bert", "zoe"]
+    old = state(base)[1][SPEAKER_TABLE]
+    assert torch.equal(weights[SPEAKER_TABLE][0], old[1])
+    torch.testing.assert_close(weights[SPEAKER_TABLE][1], old.mean(0))
+    assert any("1 voices are lost: anna" in message for message in caplog.messages)
+    assert audio(folder, "bert") == audio(base, "bert")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["speakers.policy=grow"], "speakers.policy=grow: expected one of strict, extend, only_new, replace"),
+        (["speakers.policy=extend", "speakers.donor=ana"], "donor=ana: no such speaker in the base; the nearest: anna"),
+        (["speakers.policy=extend", "freeze=[acoustic.encodr]"], "freeze: nothing is called acoustic.encodr"),
+        (["speakers.policy=extend", "freeze=[acoustic]"], "the acoustic stage would teach nothing"),
+        (["speakers.policy=extend", "speakers.replay=nowhere"], "nowhere: holds no prepared corpus"),
+    ],
+)
+def test_what_does_not_work_is_said_before(
+    config: Make, base: Path, wider: Path, overrides: list[str], message: str
+) -> None:
+    assert any(message in problem for problem in refusal(config, base, wider, *overrides))
+
+
+def test_only_new_without_anyone_new(config: Make, base: Path, corpus: Path) -> None:
+    told = refusal(config, base, corpus, "speakers.policy=only_new", "speakers.donor=anna")
+    assert "the corpus has no new speaker, so nothing would learn" in told[0]
+    assert "speakers.donor=anna: the corpus has no new speaker" in told[1]
+
+
+def test_what_is_frozen_stays(config: Make, base: Path, wider: Path) -> None:
+    frozen = ["speakers.policy=extend", "freeze=[acoustic.encoder,acoustic.speakers]"]
+    _, weights = state(run(config, base, wider, "frozen", *frozen))
+    _, old = state(base)
+    for name, tensor in old.items():
+        if name.startswith("model.acoustic.encoder."):
+            assert torch.equal(weights[name], tensor), name
+    assert torch.equal(weights[SPEAKER_TABLE][:2], old[SPEAKER_TABLE])
+    assert not torch.equal(weights["model.acoustic.to_mel.weight"], old["model.acoustic.to_mel.weight"])
+
+
+def test_the_old_corpus_is_replayed(config: Make, base: Path, wider: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = state(base)[0].tree().derived.prepared
+    heard: list[str] = []
+    from unison.training.task import Task
+
+    step = Task.training_step
+
+    def listen(self: Any, batch: Any, index: int) -> None:
+        heard.extend(batch.keys)
+        step(self, batch, index)
+
+    monkeypatch.setattr(Task, "training_step", listen)
+    more = ["speakers.policy=extend", f"speakers.replay={prepared}", "trainer.stages.acoustic.steps=8"]
+    run(config, base, wider, "replayed", *more)
+    assert any(key.startswith("anna") for key in heard)
+    assert len(heard) > 16
+
+
+def test_replay_is_fair_to_speakers_and_keeps_its_share(base: Path) -> None:
+    corpus = Corpus(state(base)[0].tree().derived.prepared)
+    chosen = Replay(corpus.folder, 0.25).utterances(corpus, 12, ["anna", "bert"])
+    assert len(chosen) == 4
+    assert sorted(u.speaker for u in chosen) == ["anna", "anna", "bert", "bert"]
+    assert {u.speaker for u in Replay(corpus.folder, 0.5).utterances(corpus, 4, ["bert"])} == {"bert"}
+    assert len(Replay(corpus.folder, 0.9).utterances(corpus, 100, ["anna", "bert"])) == len(corpus.split("train"))
