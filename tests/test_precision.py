@@ -94,8 +94,8 @@ def test_an_unknown_precision() -> None:
 
 
 class CachedAttention(nn.Module):
-    """Causal self-attention as MetaVoice's fast model has it: a speaker added to the tokens, a normalisation that gives
-    float32, keys and values kept from step to step; ``cache`` is the dtype of a cache that is allocated beforehand."""
+    """Causal self-attention as MetaVoice's fast model has it: a speaker added to the tokens, a normalisation, keys and
+    values kept from step to step; ``cache`` is the dtype of a cache that is allocated beforehand."""
 
     def __init__(self, cache: torch.dtype | None = None, by_index: bool = False) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class CachedAttention(nn.Module):
 
     def forward(self, tokens: torch.Tensor, speaker: torch.Tensor, start: int) -> torch.Tensor:
         x = tokens + self.speaker(speaker)
-        x = x.float() * torch.rsqrt(x.float().square().mean(-1, keepdim=True) + 1e-5)
+        x = (x.float() * torch.rsqrt(x.float().square().mean(-1, keepdim=True) + 1e-5)).to(x.dtype)
         query, *written = (part.unflatten(2, (2, 4)).transpose(1, 2) for part in self.qkv(x).chunk(3, -1))
         self.query_dtype, end = query.dtype, start + tokens.shape[1]
         if self.kept is None:
@@ -127,24 +127,32 @@ def attention(cache: torch.dtype | None = None, by_index: bool = False) -> Cache
     return CachedAttention(cache, by_index)
 
 
+ISSUE = "Expected query, key, and value to have the same dtype, but got query.dtype: float key.dtype: c10::Half"
+
+
 @pytest.mark.parametrize(
-    ("weights", "cache", "speaker", "by_index", "message"),
+    ("weights", "cache", "speaker", "by_index", "compiled", "message"),
     [
-        # rows of the bug report: bfloat16 weights, float16 cache and speaker, as shipped …
-        (BF16, F16, F16, True, "same dtype"),
-        # … the same where the speaker's product passes, as under a compiler: query float, key and value Half
-        (F32, F16, F32, False, "query, key, and value to have the same dtype"),
-        # … and float32 weights with a cache of the wrong constant
-        (F32, F16, F32, True, "Index put requires the source and destination dtypes match"),
+        # as shipped: bfloat16 weights, float16 cache and speaker, the prompt's pass compiled …
+        (BF16, F16, F16, True, True, ISSUE),
+        # … in eager mode the speaker's product is first
+        (BF16, F16, F16, True, False, "must have the same dtype|to have the same dtype"),
+        # all one dtype
+        (F16, F16, F16, True, False, None),
+        (F16, F16, F16, True, True, None),
+        # float32 weights with the same cache, written by index or by slice
+        (F32, F16, F32, True, False, "Index put requires the source and destination dtypes match"),
+        (F32, F16, F32, False, False, ISSUE),
     ],
 )
 def test_dtypes_chosen_beside_each_other_crash(
-    weights: torch.dtype, cache: torch.dtype, speaker: torch.dtype, by_index: bool, message: str
+    weights: torch.dtype, cache: torch.dtype, speaker: torch.dtype, by_index: bool, compiled: bool, message: str | None
 ) -> None:
-    """What the next test is about, reproduced: three dtypes, three choices."""
+    """What the next test is about, as it was reported: three dtypes, three choices."""
     model = attention(cache, by_index).to(weights)
-    with pytest.raises(RuntimeError, match=message):
-        model(torch.ones(1, 2, 8, dtype=weights), torch.ones(1, 1, 3, dtype=speaker), 0)
+    step = torch.compile(model, backend="eager", dynamic=True, fullgraph=True) if compiled else model
+    with contextlib.nullcontext() if message is None else pytest.raises(RuntimeError, match=message):
+        step(torch.ones(1, 2, 8, dtype=weights), torch.ones(1, 1, 3, dtype=speaker), 0)
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
