@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,27 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from unison import cli
+from unison.convert import going_on
 from unison.text import frontend
 from unison.text.symbols import symbol_list
+from unison.vocoders.config import DiscriminatorConfig
 
 GOLDEN = Path(__file__).parents[1] / "data" / "emotivoice_tiny.pt"
 SPEAKERS = ["8051", "11614", "anna", "9017", "bert", "6097", "小明"]
 STEPS = 140_000
+SCALE = 1 / 16
+"""Of the discriminators' channels."""
 
 
 @pytest.fixture(scope="session")
 def golden() -> dict[str, Any]:
     return torch.load(GOLDEN, weights_only=True)
+
+
+@pytest.fixture(autouse=True)
+def tiny_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference has its discriminators at one size, which is too large to be written and read by every test."""
+    monkeypatch.setattr(going_on, "JUDGES", DiscriminatorConfig(channel_scale=SCALE))
 
 
 # -- the reference's discriminators, of any width ----------------------------------------------------------------------
@@ -116,19 +126,14 @@ class Released:
         return [f"discriminator={self.path(f'do_{STEPS:08d}')}"]
 
 
-def moments(parameters: dict[str, Tensor], draw: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+def moments(parameters: Iterable[Tensor]) -> dict[str, Any]:
     """The state dict of an Adam as the reference's schedule and an older torch leave it."""
-    state = {
-        i: {"step": STEPS, "exp_avg": draw(parameter), "exp_avg_sq": draw(parameter).square()}
-        for i, parameter in enumerate(parameters.values())
+    state: dict[int, dict[str, Any]] = {
+        i: {"step": STEPS, "exp_avg": torch.randn_like(parameter), "exp_avg_sq": torch.rand_like(parameter)}
+        for i, parameter in enumerate(parameters)
     }
     group = {"lr": 1.1e-5, "betas": [0.5, 0.9], "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
-    return {"state": state, "param_groups": [group | {"initial_lr": 1.25e-5, "params": list(range(len(parameters)))}]}
-
-
-def flat(like: Tensor) -> Tensor:
-    """One random number in any shape: a few bytes of a file."""
-    return torch.randn(1).expand(like.shape)
+    return {"state": state, "param_groups": [group | {"initial_lr": 1.25e-5, "params": list(state)}]}
 
 
 def symbols() -> list[str]:
@@ -150,12 +155,11 @@ def files(golden: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> P
     (folder / "speaker2").write_text("\n".join(SPEAKERS), encoding="utf-8")
     config = {name: value for name, value in golden["config"].items() if name not in ("n_vocab", "n_speaker")}
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
-    with torch.device("meta"):
-        judges = ReferenceJudges()
+    judges = ReferenceJudges(SCALE)
     training = {
-        "discriminator": OrderedDict((name, flat(tensor)) for name, tensor in judges.state_dict().items()),
-        "optim_g": moments(generator, torch.randn_like),
-        "optim_d": moments(dict(judges.named_parameters()), flat),
+        "discriminator": judges.state_dict(),
+        "optim_g": moments(generator.values()),
+        "optim_d": moments(parameter.detach() for parameter in judges.parameters()),
         "steps": STEPS,
         "epoch": 7,
     }

@@ -15,12 +15,16 @@ from torch import Tensor
 import unison
 from tests.convert.conftest import SPEAKERS, STEPS, Convert, Released, symbols
 from unison.builders import build_voice
+from unison.config.prepare import PrepareConfig
 from unison.config.train import TrainConfig
 from unison.config.validate import validate
 from unison.contract import Contract, read_checkpoint, read_contract, read_weights, resolve_ckpt
+from unison.convert import going_on
 from unison.convert.emotivoice import from_reference
 from unison.errors import UnisonError
-from unison.vocoders.discriminators import Discriminator, DiscriminatorConfig
+from unison.precision import resolve_precision
+from unison.prepare.run import prepare_corpus
+from unison.vocoders.discriminators import Discriminator
 
 
 def assert_same(ours: Any, theirs: Any) -> None:
@@ -119,8 +123,7 @@ def test_what_training_goes_on_with(convert: Convert, released: Released) -> Non
     assert list(payload["trained"]) == list(STAGES)
     assert Progress(**payload["progress"]) == Progress("joint", STEPS, STEPS, STEPS, 0.0)
     with torch.device("meta"):
-        voice, judges = build_voice(contract), Discriminator(DiscriminatorConfig())
-    assert sum(parameter.numel() for parameter in judges.parameters()) == 70_724_591
+        voice, judges = build_voice(contract), Discriminator(going_on.JUDGES)
     expected = {f"voice.{name}": t.shape for name, t in voice.state_dict().items()}
     expected |= {f"discriminator.{name}": t.shape for name, t in judges.state_dict().items()}
     assert {name: tensor.shape for name, tensor in payload["state_dict"].items()} == expected
@@ -148,6 +151,34 @@ def test_adam_knows_each_parameter_by_its_new_place(
         alike = [j for j, weight in enumerate(weights) if torch.equal(weight, parameter)]
         assert any(torch.equal(state[i]["exp_avg"], theirs[j]["exp_avg"]) for j in alike)
     assert len({float(moments["exp_avg"].sum()) for moments in state.values()}) == len(weights)
+
+
+def test_training_goes_on_from_it(convert: Convert, speaking: Released, corpus: Path) -> None:
+    from unison.training.run import fit
+    from unison.training.task import Task
+
+    assert convert(*speaking.overrides(*speaking.with_style, *speaking.with_training, "out=run")).code == 0
+    found = resolve_ckpt("run")
+    contract = read_contract(found.path).replace(labels={"emotion": ["calm", "glad"]})
+    tree = contract.tree()
+    tree.data.raw, tree.data.workers, tree.derived.prepared = str(corpus), 1, "prepared"
+    tree.callbacks, tree.logger, tree.loader.num_workers = {}, {}, 0
+    tree.trainer.accelerator = "cpu"
+    tree.trainer.stages.joint.steps, tree.trainer.stages.joint.batch_size = STEPS + 2, 2
+    config = validate(tree, TrainConfig)
+    prepared = prepare_corpus(PrepareConfig(config.data, config.audio, config.text, config.style, "", config.derived))
+    voice, judges = build_voice(contract), Discriminator(config.discriminator)
+    task = Task(voice, judges, config, resolve_precision("32-true", "cpu"), contract, Path("run"))
+    fit(task, prepared, found.path)
+    assert task.step == task.trained["joint"] == STEPS + 2
+    before = read_checkpoint(found.path)
+    for optimizer, state in zip(task.optimizers(use_pl_optimizer=False), before["optimizer_states"], strict=True):
+        assert {int(moments["step"]) for moments in optimizer.state.values()} == {STEPS + 2}
+        for moments, old in zip(optimizer.state.values(), state["state"].values(), strict=True):
+            # two steps later with betas of 0.5 and 0.9, much of what was known is still there
+            assert moments["exp_avg_sq"].sum() > 0.8 * old["exp_avg_sq"].sum()
+    moved = [not torch.equal(tensor, before["state_dict"][name]) for name, tensor in task.state_dict().items()]
+    assert sum(moved) > len(moved) / 2
 
 
 # -- there and back ----------------------------------------------------------------------------------------------------
@@ -285,6 +316,18 @@ def test_tensors_that_do_not_fit(convert: Convert, released: Released) -> None:
     assert "tensor am.encoder.after_norm.bias has shape [31]; the config asks for [32]" in errors
     assert "tensor am.encoder.after_norm.weight is float64; EmotiVoice keeps float32" in errors
     assert "original0 is there twice, also as generator.conv_post.weight_g" in errors
+
+
+def test_no_tensors_at_all(convert: Convert, speaking: Released, golden: dict[str, Any]) -> None:
+    change(speaking, "g_00140000", lambda content: content["generator"].clear())
+    speaking.path("checkpoint_163431").unlink()
+    torch.save({"model": {}}, speaking.path("checkpoint_163431"))
+    errors = refused(convert, speaking, *speaking.with_style)
+    count = len(golden["checkpoint"]["generator"])
+    assert "tensor am.encoder.embed.0.alpha is missing" in errors[0]
+    assert f"and {count - 20} more such tensors" in errors[20]
+    assert errors[22] == "style: tensor bert.embeddings.word_embeddings.weight is missing"
+    assert errors[-1] == "style: and 19 more such tensors"
 
 
 def test_a_config_of_another_model(convert: Convert, released: Released) -> None:

@@ -15,7 +15,9 @@ from unison.config.train import TrainConfig
 from unison.config.tree import conf_dir
 from unison.config.validate import validate
 from unison.contract import Contract, versions
+from unison.convert import going_on
 from unison.convert.sizes import ENERGY, F0, Sizes
+from unison.style.config import CLASSES
 from unison.text import frontend
 
 _CHOICES = {
@@ -25,7 +27,6 @@ _CHOICES = {
     "style": "bert",
     "model": "emotivoice",
     "vocoder": "hifigan",
-    "discriminator": "full",
     "precision": "32-true",
     # the reference's own: Adam, no loss on the decoder's mel, both parts at once
     "optim": "adam",
@@ -67,6 +68,7 @@ def describe(
         "audio": asdict(sizes.audio),
         "model": asdict(sizes.model),
         "vocoder": asdict(sizes.vocoder),
+        "discriminator": asdict(going_on.JUDGES),
         "style": {"path": style.get("path", "")},
         "optim": {"generator": adam, "discriminator": adam},
         "trainer": {
@@ -91,6 +93,7 @@ def describe(
         speakers=list(speakers),
         symbols=list(symbols),
         geometry=asdict(sizes.audio),
+        labels={name: [] for name in CLASSES},
         statistics={
             # its aligner and decoder have the log mel as it is
             "mel_mean": [0.0] * n_mels,

@@ -1,9 +1,14 @@
-"""What training goes on with: the reference's `do_*` files, and the entries of our checkpoints that say the same."""
+"""What training goes on with: the reference's `do_*` files, and the entries of our checkpoints that say the same.
+
+One thing is estimated otherwise: the reference has torch's older spectral norm, which iterates towards a matrix's norm
+from its other end. After some hundred steps the two agree.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
@@ -20,23 +25,22 @@ ENTRIES = {"discriminator": dict, "optim_g": dict, "optim_d": dict, "steps": int
 """What a `do_*` file holds."""
 PREFIX = "discriminator."
 """Of a checkpoint's `state_dict`, the discriminators."""
+JUDGES = DiscriminatorConfig()
+"""The reference's discriminators; it has no others."""
 
 
-def from_reference(
-    released: Mapping[str, Any], model: EmotiVoice, vocoder: HifiGanConfig, config: DiscriminatorConfig
-) -> dict[str, Any]:
+def from_reference(released: Mapping[str, Any], model: EmotiVoice, vocoder: HifiGanConfig) -> dict[str, Any]:
     """The entries that a checkpoint of training has beside its voice and its contract.
 
     Args:
         released: the content of a `do_*` file.
         model: the generator that it goes with; only its names and shapes count.
-        vocoder: that generator's sizes.
-        config: the discriminators' sizes.
+        vocoder: sizes of its vocoder.
 
     Raises:
         UnisonError: discriminators or optimizers that are not of these models.
     """
-    judges = _judges(config)
+    judges = _judges()
     expected = judges.state_dict()
     names = discriminator_names(expected)
     problems, states = [], {}
@@ -72,26 +76,29 @@ def from_reference(
 
 
 def to_reference(
-    payload: Mapping[str, Any], model: EmotiVoice, vocoder: HifiGanConfig, config: DiscriminatorConfig
+    payload: Mapping[str, Any], model: EmotiVoice, vocoder: HifiGanConfig, judges: DiscriminatorConfig
 ) -> dict[str, Any] | None:
-    """The content of a `do_*` file; None when the checkpoint does not hold the training of both parts.
+    """The content of a `do_*` file; None when the checkpoint does not hold all that such a file has.
 
     Args:
         payload: a checkpoint's.
-        model: its generator; only its names count.
-        vocoder: that generator's sizes.
-        config: the discriminators' sizes.
+        model: its generator; only its names and shapes count.
+        vocoder: sizes of its vocoder.
+        judges: the run's discriminators.
     """
     states, optimizers = payload.get("state_dict", {}), payload.get("optimizer_states", [])
-    if len(optimizers) != 2 or payload["progress"]["stage"] != "joint":
+    # n_ffts are of a kind that the reference does not have
+    if {**asdict(judges), "n_ffts": []} != {**asdict(JUDGES), "n_ffts": []} or len(optimizers) != 2:
         return None
-    judges = _judges(config)
-    names = discriminator_names(judges.state_dict())
+    module = _judges()
+    names = discriminator_names(module.state_dict())
     entries = []
-    sides = [(model, generator_names(model.state_dict(), vocoder)), (judges, names)]
+    sides = [(model, generator_names(model.state_dict(), vocoder)), (module, names)]
     for optimizer, (module, of_module) in zip(optimizers, sides, strict=True):
-        own = [name for name, _ in module.named_parameters()]
-        entry = reordered(optimizer, own, [name for name in of_module if name in own])
+        own = dict(module.named_parameters())
+        if optimizer_problems(optimizer, own):
+            return None
+        entry = reordered(optimizer, list(own), [name for name in of_module if name in own])
         for group in entry["param_groups"]:
             group.setdefault("initial_lr", group["lr"])  # what the reference's schedule goes on from
         entries.append(entry)
@@ -100,8 +107,8 @@ def to_reference(
     return dict(zip(ENTRIES, values, strict=True))
 
 
-def _judges(config: DiscriminatorConfig) -> nn.Module:
+def _judges() -> nn.Module:
     with torch.device("meta"):
-        judges = build_discriminator(config)
+        judges = build_discriminator(JUDGES)
     assert judges is not None
     return judges

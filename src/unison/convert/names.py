@@ -127,9 +127,14 @@ def taken(given: Mapping[str, Any], names: Mapping[str, str], expected: Mapping[
         if key not in known
     ]
     if problems:
-        more = len(problems) - _MOST
-        raise UnisonError(problems[:_MOST] + ([f"and {more} more such tensors"] if more > 0 else []))
+        raise UnisonError(shortened(problems))
     return {ours: found[key][1] for ours, key in names.items()}
+
+
+def shortened(problems: list[str]) -> list[str]:
+    """What is wrong with tensors, the first ones told and the others counted."""
+    more = len(problems) - _MOST
+    return problems[:_MOST] + ([f"and {more} more such tensors"] if more > 0 else [])
 
 
 def reordered(optimizer: Mapping[str, Any], source: Sequence[str], target: Sequence[str]) -> dict[str, Any]:
@@ -149,7 +154,7 @@ def optimizer_problems(optimizer: Any, parameters: Mapping[str, Tensor]) -> list
     """Why this is no state of an optimizer of these parameters, by name in its order."""
     try:
         state, (group,) = optimizer["state"], optimizer["param_groups"]
-        positions = list(group["params"])
+        positions, _ = list(group["params"]), float(group["lr"])
         shapes = {
             position: [list(value.shape) for value in moments.values() if isinstance(value, Tensor) and value.dim()]
             for position, moments in state.items()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,7 @@ from unison.convert.sizes import Sizes, read_config, read_sizes
 from unison.convert.sources import file_digest, read_names, read_pickle
 from unison.convert.style import encoder_tensors, write_encoder
 from unison.errors import UnisonError
-from unison.models.emotivoice.model import EmotiVoice
 from unison.text.symbols import BOUNDARY, PAD
-from unison.vocoders.config import DiscriminatorConfig
 
 log = logging.getLogger(__name__)
 
@@ -33,53 +31,39 @@ TABLES = {"tokens": "am.src_word_emb.weight", "speakers": "am.spk_tokenizer.weig
 _SHOWN = 5
 
 
+@dataclass
+class Released:
+    """What was read of the files, all of it fitting together."""
+
+    files: dict[str, Path]
+    """By the override that named them."""
+    names: dict[str, list[str]]
+    """Symbols and speakers, by the override that named their list."""
+    sizes: Sizes
+    steps: int
+    tensors: dict[str, Tensor]
+    """Of the generator, under our names."""
+    resumed: dict[str, Any]
+    """What training goes on with; empty without a `do_*` file."""
+    encoder: dict[str, Tensor]
+    """Of prompts; empty without one."""
+
+
 def read_emotivoice(config: ConvertConfig) -> None:
     """Write the checkpoint of the files that `config` names, and the folder of its encoder of prompts.
 
     Raises:
-        UnisonError: all that is missing, damaged or does not fit.
+        UnisonError: all that is missing, damaged or does not fit; a file can't be written.
     """
     problems: list[str] = []
-    files = {
-        key: Path(value).expanduser()
-        for key in ("generator", "discriminator", "tokens", "speakers", "model", "style")
-        if (value := getattr(config, key)) is not None
-    }
-    names = {key: read_names(key, files[key], problems) for key in TABLES}
-    generator = read_pickle("generator", files["generator"], {"generator": dict}, problems).get("generator", {})
-    training: dict[str, Any] = {}
-    if "discriminator" in files:
-        training = read_pickle("discriminator", files["discriminator"], going_on.ENTRIES, problems)
-    steps = _steps(config.steps, files["generator"], training, problems)
-    for key, listed in names.items():
-        problems += _row_problems(key, files[key], listed, generator)
-    if names["tokens"] and names["tokens"][:2] != [PAD, BOUNDARY]:
-        found = ", ".join(names["tokens"][:2])
-        problems.append(f"tokens={files['tokens']}: expected {PAD} and {BOUNDARY} on its first lines, found {found}")
-    sizes = _sizes(files["model"], problems)
-    tensors, resumed = {}, {}
-    if sizes is not None and generator:
-        try:
-            model = _skeleton(sizes, generator)
-            tensors = generator_tensors(generator, model, sizes)
-            if training:
-                resumed = going_on.from_reference(training, model, sizes.vocoder, DiscriminatorConfig())
-        except UnisonError as error:
-            what = "discriminator" if tensors else "generator"
-            problems += [f"{what}={files[what]}: {problem}" for problem in error.problems]
-    bert, encoder = Path(config.style_bert or "").expanduser(), {}
-    if "style" in files and sizes is not None:
-        entries = read_pickle("style", files["style"], {"model": dict}, problems).get("model", {})
-        encoder = encoder_tensors(entries, bert, sizes.style_dim, problems) if entries else {}
-    checkpoint, style_folder = _places(config.out, steps, problems)
-    if "style" in files and style_folder.exists():
-        problems.append(f"out={config.out}: {style_folder} is there already; give another name, or move it away")
-    if problems or sizes is None:
+    released = _released(config, problems)
+    checkpoint, style_folder = _places(config, released.steps if released else 0, problems)
+    if problems or released is None:
         raise UnisonError(problems)
-
+    sizes, resumed = released.sizes, released.resumed
     style: dict[str, Any] = {"name": "bert", "dim": sizes.style_dim}
-    if encoder:
-        style = write_encoder(style_folder, encoder, bert)
+    if released.encoder:
+        style = write_encoder(style_folder, released.encoder, Path(str(config.style_bert)).expanduser())
     else:
         log.warning(
             "without style= and style_bert= the voice has no encoder of prompts: this checkpoint can be inspected and"
@@ -87,25 +71,60 @@ def read_emotivoice(config: ConvertConfig) -> None:
         )
     if resumed:
         rate = resumed["optimizer_states"][0]["param_groups"][0]["lr"]
-        sizes = dataclasses.replace(sizes, learning_rate=float(rate))
+        sizes = replace(sizes, learning_rate=float(rate))
     parents = [
-        {"role": f"released {key}", "file": path.name, "digest": file_digest(path)} for key, path in files.items()
+        {"role": f"released {key}", "file": path.name, "digest": file_digest(path)}
+        for key, path in released.files.items()
     ]
-    contract = describe(sizes, names["speakers"], names["tokens"], style, steps, checkpoint, parents)
-    weights = {MODEL_PREFIX + name: tensor for name, tensor in (tensors | _statistics(sizes)).items()}
+    speakers, symbols = released.names["speakers"], released.names["tokens"]
+    contract = describe(sizes, speakers, symbols, style, released.steps, checkpoint, parents)
+    weights = {MODEL_PREFIX + name: tensor for name, tensor in (released.tensors | _statistics(sizes)).items()}
     contract = contract.replace(weights_digest=weights_digest(weights))
     states = {VOICE_PREFIX + name: tensor for name, tensor in weights.items()} | resumed.get("state_dict", {})
     write_checkpoint({**resumed, "state_dict": states, "contract": contract.to_dict()}, checkpoint)
-    counts = f"{len(contract.speakers)} speakers, {len(contract.symbols)} symbols, step {steps}"
+    counts = f"{len(speakers)} speakers, {len(symbols)} symbols, step {released.steps}"
     print(f"{checkpoint}  {checkpoint.stat().st_size / 1e6:.1f} MB: {counts}")
-    if encoder:
+    if released.encoder:
         print(f"{style_folder}  its encoder of prompts")
 
 
-def _skeleton(sizes: Sizes, generator: Mapping[str, Any]) -> EmotiVoice:
-    """The model without memory, with as many rows as the generator's tables have."""
-    with torch.device("meta"):
-        return build(sizes, *(_rows(generator, table) for table in TABLES.values()))
+def _released(config: ConvertConfig, problems: list[str]) -> Released | None:
+    """All that the files hold; None, or incomplete, when `problems` says why."""
+    files = {
+        key: Path(value).expanduser()
+        for key in ("generator", "discriminator", "tokens", "speakers", "model", "style")
+        if (value := getattr(config, key)) is not None
+    }
+    names = {key: read_names(key, files[key], problems) for key in TABLES}
+    generator = read_pickle("generator", files["generator"], {"generator": dict}, problems).get("generator")
+    training: dict[str, Any] = {}
+    if "discriminator" in files:
+        training = read_pickle("discriminator", files["discriminator"], going_on.ENTRIES, problems)
+    steps = _steps(config.steps, files["generator"], training, problems)
+    for key, listed in names.items():
+        problems += _row_problems(key, files[key], listed, generator or {})
+    if names["tokens"] and names["tokens"][:2] != [PAD, BOUNDARY]:
+        found = ", ".join(names["tokens"][:2])
+        problems.append(f"tokens={files['tokens']}: expected {PAD} and {BOUNDARY} on its first lines, found {found}")
+    sizes = _sizes(files["model"], problems)
+    if sizes is None or generator is None:
+        return None
+    released = Released(files, names, sizes, steps, {}, {}, {})
+    try:
+        with torch.device("meta"):
+            model = build(sizes, *(_rows(generator, TABLES[key], len(names[key])) for key in TABLES))
+        released.tensors = generator_tensors(generator, model, sizes)
+        if training:
+            released.resumed = going_on.from_reference(training, model, sizes.vocoder)
+    except UnisonError as error:
+        what = "discriminator" if released.tensors else "generator"
+        problems += [f"{what}={files[what]}: {problem}" for problem in error.problems]
+    if "style" in files:
+        entries = read_pickle("style", files["style"], {"model": dict}, problems).get("model")
+        if entries is not None:
+            bert = Path(str(config.style_bert)).expanduser()
+            released.encoder = encoder_tensors(entries, bert, sizes.style_dim, problems)
+    return released
 
 
 def _statistics(sizes: Sizes) -> dict[str, Tensor]:
@@ -125,16 +144,16 @@ def _sizes(path: Path, problems: list[str]) -> Sizes | None:
         return None
 
 
-def _rows(generator: Mapping[str, Any], table: str) -> int:
-    """Rows of a table; 1 where it is missing, which is told elsewhere."""
+def _rows(generator: Mapping[str, Any], table: str, missing: int) -> int:
+    """Rows of a table; `missing` where it is missing, which is told elsewhere."""
     tensor = next((value for name, value in generator.items() if str(name).removeprefix("module.") == table), None)
-    return int(tensor.shape[0]) if isinstance(tensor, Tensor) and tensor.dim() else 1
+    return int(tensor.shape[0]) if isinstance(tensor, Tensor) and tensor.dim() else missing
 
 
 def _row_problems(key: str, path: Path, names: Sequence[str], generator: Mapping[str, Any]) -> list[str]:
     """Why a list is not the one of a generator's table."""
     table = TABLES[key].removesuffix(".weight")
-    rows = _rows(generator, TABLES[key])
+    rows = _rows(generator, TABLES[key], len(names))
     if not names or not generator or len(names) == rows:
         return []
     where = f"{key}={path}: {len(names)} names for the {rows} rows of {table}"
@@ -171,9 +190,9 @@ def _steps(given: int | None, generator: Path, training: Mapping[str, Any], prob
     return steps
 
 
-def _places(out: str, steps: int, problems: list[str]) -> tuple[Path, Path]:
-    """The checkpoint's file, and the folder of its encoder of prompts."""
-    path = Path(out).expanduser()
+def _places(config: ConvertConfig, steps: int, problems: list[str]) -> tuple[Path, Path]:
+    """The checkpoint's file, and the folder of its encoder of prompts; `problems` says what is there already."""
+    out, path = config.out, Path(config.out).expanduser()
     if path.suffix == ".ckpt":
         checkpoint, style_folder, taken = path, path.with_name(f"{path.stem}-style"), path.exists()
     else:
@@ -183,4 +202,6 @@ def _places(out: str, steps: int, problems: list[str]) -> tuple[Path, Path]:
         taken = path.is_file() or (path.is_dir() and any(path.iterdir()))
     if taken:
         problems.append(f"out={out}: is there already; give another name, or move it away")
+    elif config.style is not None and style_folder.exists():
+        problems.append(f"out={out}: {style_folder} is there already; give another name, or move it away")
     return checkpoint, style_folder

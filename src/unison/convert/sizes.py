@@ -14,7 +14,7 @@ from unison.config.validate import validate
 from unison.contract.archive import nearest_paths
 from unison.errors import UnisonError
 from unison.models.emotivoice.config import EmotiVoiceConfig
-from unison.vocoders.config import DiscriminatorConfig, HifiGanConfig
+from unison.vocoders.config import HifiGanConfig
 
 T = TypeVar("T")
 
@@ -177,13 +177,6 @@ def written(sizes: Sizes) -> dict[str, Any]:
         "optimizer": {"lr": sizes.learning_rate, "betas": sizes.betas},
         "scheduler": {"gamma": 0.999875},
     }
-
-
-def is_reference(discriminator: DiscriminatorConfig) -> bool:
-    """Whether these are the discriminators that the reference has; it has no others."""
-    ours, theirs = asdict(discriminator), asdict(DiscriminatorConfig())
-    ours["kinds"] = sorted(ours["kinds"])
-    return {**ours, "n_ffts": []} == {**theirs, "n_ffts": []}
 
 
 def missing(config: Mapping[str, Any], names: Sequence[str], group: str = "") -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
+from unison.convert.names import shortened
 from unison.errors import UnisonError
 from unison.style import style_identity
 from unison.style.config import BertStyleConfig
@@ -52,15 +53,16 @@ def encoder_tensors(entries: Mapping[str, Any], bert: Path, dim: int, problems: 
     given = {name.removeprefix(_PREFIX): tensor for name, tensor in names.items() if name.startswith(_PREFIX)}
     given.pop(_POSITIONS, None)
     expected = bert_shapes(settings)
-    before = len(problems)
+    wrong = []
     for name, shape in expected.items():
         found = list(given[name].shape) if isinstance(given.get(name), Tensor) else None
         if found is None:
-            problems.append(f"style: tensor {_PREFIX}{name} is missing")
+            wrong.append(f"tensor {_PREFIX}{name} is missing")
         elif found != shape:
-            problems.append(f"style: tensor {_PREFIX}{name} has shape {found}; the BERT of style_bert has {shape}")
-    problems += [f"style: tensor {_PREFIX}{name} has no place in a BERT" for name in given if name not in expected]
-    return given if len(problems) == before else {}
+            wrong.append(f"tensor {_PREFIX}{name} has shape {found}; the BERT of style_bert has {shape}")
+    wrong += [f"tensor {_PREFIX}{name} has no place in a BERT" for name in given if name not in expected]
+    problems += [f"style: {problem}" for problem in shortened(wrong)]
+    return {} if wrong else given
 
 
 def write_encoder(folder: Path, tensors: Mapping[str, Tensor], bert: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from unison.contract import Contract, read_checkpoint, read_weights, resolve_ckp
 from unison.convert import going_on
 from unison.convert.emotivoice import MODEL_PREFIX, build
 from unison.convert.names import generator_names
-from unison.convert.sizes import ENERGY, F0, Sizes, is_reference, written
+from unison.convert.sizes import ENERGY, F0, Sizes, written
 from unison.errors import UnisonError
 from unison.files import replacing, write_text
 from unison.style.config import BertStyleConfig
@@ -45,10 +45,8 @@ def write_emotivoice(config: ConvertConfig) -> None:
         model = build(sizes, len(contract.symbols), len(contract.speakers))
     names = generator_names(model.state_dict(), sizes.vocoder)
     generator = OrderedDict((theirs, weights[MODEL_PREFIX + ours]) for ours, theirs in names.items())
-    discriminator = validate(contract.tree().discriminator, DiscriminatorConfig)
-    training = None
-    if is_reference(discriminator):
-        training = going_on.to_reference(payload, model, sizes.vocoder, discriminator)
+    judges = validate(contract.tree().discriminator, DiscriminatorConfig)
+    training = going_on.to_reference(payload, model, sizes.vocoder, judges)
     if training is not None:
         # its schedule starts from there; what its optimizers have by now is in their states
         sizes = replace(sizes, learning_rate=training["optim_g"]["param_groups"][0]["initial_lr"])
