@@ -116,9 +116,8 @@ def _chosen(node: ast.AST) -> str:
         return f".{node.func.attr}()"
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr" and _is_torch(node.args[0]):
         return ast.unparse(node)
-    # half, float and double are also words
-    if isinstance(node, ast.Constant) and node.value in {name for name in DTYPES if name[-1].isdigit()}:
-        return repr(node.value)
+    if isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant) and node.value.value in DTYPES:
+        return f"{node.arg}={node.value.value!r}"
     if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "torch":
         return ", ".join(sorted({alias.name for alias in node.names} & (DTYPES | SWITCHES)))
     return ""
@@ -151,10 +150,10 @@ def test_no_dtype_is_chosen_elsewhere() -> None:
         ("x.float()", ".float()"),
         ("model.double()", ".double()"),
         ("torch.zeros(3, dtype=torch.float16)", "torch.float16"),
-        ("torch.zeros(3, dtype='float16')", "'float16'"),
+        ("torch.zeros(3, dtype='float16')", "dtype='float16'"),
         ("x.to(torch.bfloat16)", "torch.bfloat16"),
         ("x.type(torch.float32)", "torch.float32"),
-        ("load(path, torch_dtype='bfloat16')", "'bfloat16'"),
+        ("load(path, torch_dtype='bfloat16')", "torch_dtype='bfloat16'"),
         ("getattr(torch, name)", "getattr(torch, name)"),
         ("with torch.autocast('cpu'): pass", "torch.autocast"),
         ("with torch.amp.autocast('cpu'): pass", "torch.amp.autocast"),
