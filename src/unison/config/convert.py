@@ -32,5 +32,5 @@ class ConvertConfig:
     ckpt: str | None
     """For to=: a checkpoint file or a run folder."""
     out: str
-    """For from=: a .ckpt file, or a folder that becomes a run folder; the encoder of prompts is written beside the file,
-    or in the folder. For to=: a folder for the system's files. What is there already is not overwritten."""
+    """For from=: a .ckpt file, or a folder that becomes a run folder; the encoder of prompts is written beside the
+    file, or in the folder. For to=: a folder for the system's files. What is there already is not overwritten."""

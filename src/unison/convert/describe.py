@@ -33,8 +33,8 @@ _CHOICES = {
     "losses": "reference",
     "trainer": "joint",
 }
-_UNKNOWN = "not published"
-"""Of the recordings that a released voice has learnt from."""
+_CORPUS = "emotivoice"
+_UNKNOWN = "the recordings of a released voice (not published)"
 
 
 def describe(
@@ -64,7 +64,7 @@ def describe(
     own: dict[str, Any] = {
         "name": folder.name,
         "outputs": str(folder.parent),
-        "data": {"name": "emotivoice", "raw": _UNKNOWN},
+        "data": {"name": _CORPUS, "raw": _UNKNOWN},
         "audio": asdict(sizes.audio),
         "model": asdict(sizes.model),
         "vocoder": asdict(sizes.vocoder),
@@ -83,7 +83,11 @@ def describe(
                 }
             },
         },
-        "derived": {"prepared": _UNKNOWN, "n_speakers": len(speakers), "n_symbols": len(symbols)},
+        "derived": {
+            "prepared": str(folder.parent / "prepared" / _CORPUS),
+            "n_speakers": len(speakers),
+            "n_symbols": len(symbols),
+        },
     }
     merged = OmegaConf.merge(tree, own)
     validate(merged, TrainConfig)
@@ -106,7 +110,7 @@ def describe(
         style=style,
         frontend={"name": "auto", "version": frontend("auto").version},
         precision={"asked": "32-true", "ran": "32-true"},
-        data={"name": "emotivoice", "fingerprint": _UNKNOWN, "sizes": {}, "seconds": {}},
+        data={"name": _CORPUS, "fingerprint": _UNKNOWN, "sizes": {}, "seconds": {}},
         trained={"acoustic": 0, "vocoder": 0, "joint": steps},
         parents=list(parents),
         versions=versions(),
