@@ -82,6 +82,8 @@ def compile_module(module: nn.Module, config: CompileConfig, backend: Backend = 
         UnisonError: compilation failed and ``fallback`` is ``error``; names the cause.
     """
     regions = [part for part in module.modules() if isinstance(part, REGIONS)] if config.mode != "off" else []
+    if regions:
+        log.info("compile=%s: each layer is compiled at its first call, which takes a while", config.mode)
     return Compilation(config, regions, backend)
 
 
