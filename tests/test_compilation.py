@@ -273,8 +273,10 @@ def test_the_command(
             cli.main([*given, "out=b.wav"])
     assert json.loads((tmp_path / "b.json").read_text())["compile"] == {"asked": "default", "ran": "off"}
     assert len([record for record in caplog.records if "C++ compiler" in record.getMessage()]) == 1
-    cli.main([*given[:-1], "out=c.wav", "compile=off"])
-    assert json.loads((tmp_path / "c.json").read_text())["compile"] == {"asked": "off", "ran": "off"}
+    cli.main([*given[:-1], "out=c.wav", "compile=off", "precision=16-mixed"])
+    record = json.loads((tmp_path / "c.json").read_text())
+    assert record["compile"] == {"asked": "off", "ran": "off"}
+    assert record["precision"] == {"asked": "16-mixed", "ran": "bf16-mixed"}
 
 
 @pytest.mark.parametrize(

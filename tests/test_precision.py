@@ -164,6 +164,7 @@ def test_a_cache_takes_the_dtype_of_what_is_written(ran: str, by_index: bool, co
     speaker, tokens = torch.randn(1, 1, 3), torch.randn(1, 6, 8)
     whole = attention()(tokens, speaker, 0)
     model = policy.cast(attention(by_index=by_index))
+    torch.compiler.reset()
     step = torch.compile(model, backend="eager", dynamic=True) if compiled else model
     with policy.autocast():
         parts = [step(tokens[:, a:b].to(policy.param_dtype), speaker, a) for a, b in ((0, 3), (3, 4), (4, 6))]
@@ -266,3 +267,5 @@ def test_a_run_records_both_and_keeps_its_dtype(
     assert set(kept.values()) - {torch.int64} == {dtype}
     assert {v.dtype for n, v in states.items() if n.startswith("ema.module.")} - {torch.int64} == {F32}
     assert all(value.isfinite().all() for value in states.values())
+    voice = load(folder, "cpu")
+    assert (voice.policy.asked, voice.policy.ran) == (ran, ran), "speaks in what training ran with"
