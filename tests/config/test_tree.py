@@ -28,7 +28,7 @@ REQUIRED = {
     ("style", "bert"): ["style.path=encoder"],
 }
 """What a choice leaves for its user to say."""
-BARE = {"ckpt": "ckpt=x", "out": "out=x"}
+BARE = {"ckpt": "ckpt=x", "out": "out=x", "a": "a=x", "b": "b=x", "speakers": "speakers=[x]"}
 """The same of the roots without groups."""
 
 
