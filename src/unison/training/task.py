@@ -319,24 +319,25 @@ class Task(pl.LightningModule):
     def _adversarial_losses(
         self, real: Tensor, fake: Tensor, optimizer: torch.optim.Optimizer, stepping: bool, batch: Batch
     ) -> Losses:
-        judge = self.discriminator
+        """Both sides' losses of one hearing: the references let the generator be heard again after the discriminators
+        have learnt, which doubles what the discriminators cost."""
+        judge, weights = self.discriminator, self.config.losses
         assert judge is not None
-        judge.requires_grad_(True)
+        heard = fake.detach().requires_grad_()
         with self.policy.autocast():
-            real_logits, _ = judge(real)
-            fake_logits, _ = judge(fake.detach())
+            real_logits, real_features = judge(real)
+            fake_logits, fake_features = judge(heard)
+        adversarial, matching = generator_loss(fake_logits), feature_loss(real_features, fake_features)
+        asked = self.scaler.scale(weights.adversarial * adversarial + weights.feature_matching * matching)
+        (gradient,) = torch.autograd.grad(asked, heard, retain_graph=True)
         loss = discriminator_loss(real_logits, fake_logits)
         self._backward(loss)
         self._optimize(optimizer, judge.parameters(), stepping, batch, loss, "discriminator")
-        # the generator's turn needs gradients through the discriminators, not of them
-        judge.requires_grad_(False)
-        with self.policy.autocast():
-            with torch.no_grad():
-                _, real_features = judge(real)
-            fake_logits, fake_features = judge(fake)
+        # nothing but what both losses ask of the waveform: its gradient, where its value is 0
+        carrier = ((fake - heard.detach()) * (gradient / self.scaler.get_scale())).sum() / weights.adversarial
         return {
-            "adversarial": generator_loss(fake_logits),
-            "feature_matching": feature_loss(real_features, fake_features),
+            "adversarial": adversarial.detach() + carrier,
+            "feature_matching": matching.detach(),
             "discriminator": loss.detach(),
         }
 
