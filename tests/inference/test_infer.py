@@ -101,15 +101,15 @@ def test_lines_of_text_and_of_json(infer: Infer, ckpt: str, tmp_path: Path, voic
     done = infer(ckpt, "text_file=lines.txt", "speaker=anna", "out=spoken", "precision=32-true")
     assert done.code == 0, done.err
     expected = {
-        "0001.wav": ("one, two", "anna", 1.0),
-        "0002.wav": ("three", "bert", 1.0),
-        "sub/four.flac": ("four", "anna", 2.0),
-        "0003.wav": ("five", "anna", 0.5),
+        "0001.wav": ("one, two", "anna", 1.0, 0),
+        "0002.wav": ("three", "bert", 1.0, 0),
+        "sub/four.flac": ("four", "anna", 2.0, 3),
+        "0003.wav": ("five", "anna", 0.5, 0),
     }
     written = {p.relative_to(tmp_path / "spoken").as_posix() for p in (tmp_path / "spoken").rglob("*.*")}
     assert written == set(expected) | {str(Path(name).with_suffix(".json")) for name in expected}
-    for name, (text, speaker, speed) in expected.items():
-        alone, _ = voice.speak(text, speaker, speed=speed)
+    for name, (text, speaker, speed, seed) in expected.items():
+        alone, _ = voice.speak(text, speaker, speed=speed, seed=seed)
         assert len(samples(tmp_path / "spoken" / name)) == len(alone)
         np.testing.assert_allclose(samples(tmp_path / "spoken" / name) / 32767, alone, atol=2e-4)
     assert json.loads((tmp_path / "spoken/sub/four.json").read_text())["request"]["seed"] == 3

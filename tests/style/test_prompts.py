@@ -89,7 +89,7 @@ def test_bert_through_infer(config: Config, read: Path, tmp_path: Path) -> None:
             **{"ckpt": str(read), "text": "one", "text_file": None, "speaker": "bert", "prompt": "a happy voice"},
             **{"speed": 1.0, "seed": 0, "out": str(tmp_path / "a.wav"), "play": False, "vocoder": None},
             **{"precision": None, "style_path": None, "device": "cpu", "threads": 0, "batch_size": 4},
-            **{"pause": 0.1, "max_chars": 50},
+            **{"pause": 0.1, "max_chars": 50, "compile": {"mode": "off", "fallback": "eager"}},
         }
     )
     infer(cfg)
