@@ -68,6 +68,7 @@ def _cases() -> dict[str, list[Case]]:
             ("python infer.py --help", startup_help, ()),
             ("first sentence of the small model", startup_speech, ()),
         ],
+        "loading": [("exported emotivoice + hifigan V1", loading, ())],
     }
 
 
@@ -163,6 +164,42 @@ def loader(repeats: int) -> dict[str, float]:
     }
     # the first half warms up
     return {name: statistics.fmean(values[len(values) // 2 :]) for name, values in figures.items()}
+
+
+def loading(repeats: int) -> dict[str, float]:
+    """Seconds to read and verify the exported full-size model, and its ratio to a bare read plus the digest's time."""
+    from safetensors.torch import load_file
+
+    from unison.builders import build_voice
+    from unison.contract.checkpoint import read_weights, resolve_ckpt
+    from unison.contract.exported import WEIGHTS_FILE, write_exported
+    from unison.contract.weights import weights_digest
+    from unison.vocoders.weight_norm import folded
+
+    described = contract(FULL)
+    with tempfile.TemporaryDirectory() as folder:
+        out = write_exported(folder, described, folded(build_voice(described).state_dict()))
+        found = resolve_ckpt(out)
+        bare, digest, ours = [], [], []
+        for _ in range(repeats + 1):  # the first fills the disk's cache
+            start = time.perf_counter()
+            state = load_file(out / WEIGHTS_FILE)
+            loaded = time.perf_counter()
+            weights_digest(state)
+            hashed = time.perf_counter()
+            read_weights(found)
+            bare.append(loaded - start)
+            digest.append(hashed - loaded)
+            ours.append(time.perf_counter() - hashed)
+        size = (out / WEIGHTS_FILE).stat().st_size
+    seconds = [statistics.median(values[1:]) for values in (bare, digest, ours)]
+    return {
+        "mb": size / 1e6,
+        "bare_seconds": seconds[0],
+        "digest_seconds": seconds[1],
+        "seconds": seconds[2],
+        "ratio": seconds[2] / (seconds[0] + seconds[1]),
+    }
 
 
 def startup_help(repeats: int) -> dict[str, float]:

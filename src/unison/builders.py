@@ -6,7 +6,7 @@ here, and give it a YAML file in ``conf/``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from unison.config.prepare import TextConfig
 from unison.config.train import MODELS, VOCODERS
 from unison.config.validate import validate
 from unison.contract.contract import Contract
+from unison.contract.weights import check_state
 from unison.models.emotivoice.model import EmotiVoice
 from unison.style.config import STYLES, LabelStyleConfig
 from unison.style.labels import LabelStyle
@@ -29,6 +30,7 @@ from unison.vocoders.griffinlim import GriffinLim
 from unison.vocoders.hifigan import HifiGan
 from unison.vocoders.istft import IstftHead
 from unison.vocoders.vocoder import Vocoder
+from unison.vocoders.weight_norm import fold_weight_norm, folded
 
 
 @dataclass
@@ -80,6 +82,19 @@ def build_voice(contract: Contract) -> Voice:
     statistics: dict[str, Sequence[float]] = contract.statistics
     model.acoustic.set_mel_statistics(torch.tensor(statistics["mel_mean"]), torch.tensor(statistics["mel_std"]))
     return Voice(model, style)
+
+
+def trained_voice(contract: Contract, weights: Mapping[str, Tensor], where: str = "") -> Voice:
+    """The voice that a contract describes with its trained weights, weight norm folded, in eval mode.
+
+    Raises:
+        UnisonError: tensors are missing, left over or of another shape, each named behind `where`.
+    """
+    voice = fold_weight_norm(build_voice(contract))
+    state = folded(weights)
+    check_state(voice.state_dict(), state, where)
+    voice.load_state_dict(state)
+    return voice.eval()
 
 
 def build_vocoder(config: Any, geometry: AudioGeometry) -> Vocoder:

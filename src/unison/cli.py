@@ -42,7 +42,10 @@ COMMANDS = {
         "unison.training.run:train",
         "unison.config.train:TrainConfig",
         "python train.py data=databaker precision=16-mixed",
-        ("name", "outputs", "resume", "init_from", "speakers.donor", "data.raw", "data.speaker", "style.path"),
+        (
+            *("name", "outputs", "resume", "init_from", "vocoder_from"),
+            *("speakers.donor", "speakers.replay", "data.raw", "data.speaker", "style.path"),
+        ),
         groups=True,
     ),
     "infer": Command(

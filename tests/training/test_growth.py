@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 import unison
-from unison.contract.checkpoint import read_checkpoint, read_weights, resolve_ckpt, speaking_weights
+from unison.contract.checkpoint import judging_weights, read_checkpoint, read_weights, resolve_ckpt, speaking_weights
 from unison.contract.contract import Contract
 from unison.contract.tables import SPEAKER_TABLE, SYMBOL_TABLE
 from unison.data.datamodule import Replay
@@ -202,3 +202,37 @@ def test_replay_is_fair_to_speakers_and_keeps_its_share(base: Path) -> None:
     assert sorted(u.speaker for u in chosen) == ["anna", "anna", "bert", "bert"]
     assert {u.speaker for u in Replay(corpus.folder, 0.5).utterances(corpus, 4, ["bert"])} == {"bert"}
     assert len(Replay(corpus.folder, 0.9).utterances(corpus, 100, ["anna", "bert"])) == len(corpus.split("train"))
+
+
+def test_a_vocoder_that_learnt_the_same_mels_is_taken_over(
+    config: Make, base: Path, run_folder: Path, wider: Path
+) -> None:
+    trained, old = state(run_folder)
+    folder = run(config, base, wider, "other-vocoder", "speakers.policy=extend", f"vocoder_from={run_folder}")
+    contract, weights = state(folder)
+    assert contract.components["vocoder"]["weights"] == trained.weights_digest
+    assert contract.trained["vocoder"] == trained.trained["vocoder"] + trained.trained["joint"] > 0
+    for name in (name for name in old if name.startswith("model.vocoder.")):
+        assert torch.equal(weights[name], old[name]), name
+    assert unison.load(folder).vocoder is not None
+
+
+def test_a_vocoder_of_other_mels_is_refused(config: Make, base: Path, run_folder: Path, wider: Path) -> None:
+    more = ["speakers.policy=extend", f"vocoder_from={run_folder}", "vocoder.width=24"]
+    told = refusal(config, base, wider, *more)
+    assert any("vocoder.width: 16 against 24" in problem for problem in told)
+    told = refusal(config, base, wider, "speakers.policy=extend", f"vocoder_from={base}")
+    assert any("its vocoder has learnt nothing" in problem for problem in told)
+
+
+def test_discriminators_are_taken_over(config: Make, run_folder: Path) -> None:
+    joint = ["trainer.stages.acoustic.steps=0", "trainer.stages.vocoder.steps=0", "trainer.stages.joint.steps=1"]
+    cfg = config("name=judged", f"init_from={run_folder}", *joint, "trainer.stages.joint.learning_rate=0.0")
+    train(cfg)
+    before, after = (
+        judging_weights(read_checkpoint(resolve_ckpt(folder).path))
+        for folder in (run_folder, Path(cfg.outputs) / "judged")
+    )
+    learnt = [name for name in before if not name.endswith(("_u", "_v"))]
+    assert learnt
+    assert all(torch.equal(before[name], after[name]) for name in learnt)

@@ -14,7 +14,7 @@ from unison.vocoders.hifigan import HifiGan, HifiGanConfig
 from unison.vocoders.istft import IstftConfig, IstftHead
 from unison.vocoders.stft import overlap_add, spectra
 from unison.vocoders.vocoder import Vocoder
-from unison.vocoders.weight_norm import fold_weight_norm
+from unison.vocoders.weight_norm import fold_weight_norm, folded, split
 
 GEOMETRY = AudioGeometry(sample_rate=8000, n_fft=256, hop_length=64, win_length=256, n_mels=40, fmax=4000)
 V1 = {"channels": 32, "upsample_rates": [8, 4, 2], "upsample_kernels": [16, 8, 4]}
@@ -207,3 +207,20 @@ def test_linear_magnitudes_explain_the_mel() -> None:
     # Bands without a bin of their own can't be reached
     reachable = vocoder.basis.sum(1) > 0
     assert (bands - mel)[:, reachable].abs().mean() < 0.05
+
+
+def test_state_dicts_fold_and_split_as_modules_do() -> None:
+    vocoder = build("hifigan")
+    state = {name: tensor.clone() for name, tensor in vocoder.state_dict().items()}
+    whole = folded(state)
+    fold_weight_norm(vocoder)
+    assert whole.keys() == vocoder.state_dict().keys()
+    assert all(torch.equal(whole[name], tensor) for name, tensor in vocoder.state_dict().items())
+    again = split(whole, state)
+    assert again.keys() == state.keys()
+    other = build("hifigan")
+    other.load_state_dict(again)
+    mel = torch.randn(1, 40, 9)
+    torch.testing.assert_close(other(mel), vocoder(mel), atol=1e-6, rtol=1e-5)
+    assert all(split(state, state)[name] is tensor for name, tensor in state.items())
+    assert all(folded(whole)[name] is tensor for name, tensor in whole.items())

@@ -90,7 +90,7 @@ class BenchConfig:
     """Measure this machine."""
 
     what: list[str]
-    """Any of synthesis, training, loader, startup."""
+    """Any of synthesis, training, loader, startup, loading."""
     threads: int
     """CPU threads."""
     repeats: int

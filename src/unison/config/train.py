@@ -68,6 +68,9 @@ class TrainConfig:
     loader and compile may change."""
     init_from: str | None
     """A checkpoint whose weights the run starts from, at step 0."""
+    vocoder_from: str | None
+    """A checkpoint whose vocoder the run starts with; it must have learnt the same mels. With init_from= it takes the
+    place of that checkpoint's."""
     freeze: list[str]
     """What does not learn: beginnings of parameter names, as acoustic.encoder, acoustic.speakers, vocoder, style."""
 

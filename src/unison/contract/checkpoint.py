@@ -31,6 +31,9 @@ from unison.files import replacing
 VOICE_PREFIX = "voice."
 """Of a checkpoint's `state_dict`, the weights that training goes on from; the rest is its own."""
 
+DISCRIMINATOR_PREFIX = "discriminator."
+"""What it was trained against."""
+
 AVERAGE_PREFIX = "ema.module."
 """Their moving average, which is what is spoken with where training kept one."""
 
@@ -95,19 +98,31 @@ def read_weights(ckpt: ResolvedCkpt) -> tuple[Contract, dict[str, torch.Tensor]]
 
     Raises UnisonError when the weights are not those that the contract's digest was taken of.
     """
-    if ckpt.kind == "exported":
-        return read_exported(ckpt.path)
-    payload = read_checkpoint(ckpt.path)
-    contract = _contract_of(payload, ckpt.path)
-    weights = speaking_weights(payload)
+    contract, weights = read_state(ckpt)
     check_weights(weights, contract.weights_digest, str(ckpt.path))
     return contract, weights
 
 
+def read_state(ckpt: ResolvedCkpt) -> tuple[Contract, dict[str, torch.Tensor]]:
+    """As :func:`read_weights`, for who can name what is wrong with the weights before their digest is compared."""
+    if ckpt.kind == "exported":
+        return read_exported(ckpt.path)
+    payload = read_checkpoint(ckpt.path)
+    return _contract_of(payload, ckpt.path), speaking_weights(payload)
+
+
 def speaking_weights(payload: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """The state dict to speak with, of a checkpoint's payload; the contract's weights digest is of it."""
+    return _under(AVERAGE_PREFIX, payload) or _under(VOICE_PREFIX, payload)
+
+
+def judging_weights(payload: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The state dict of the discriminators that the voice was trained against; empty without."""
+    return _under(DISCRIMINATOR_PREFIX, payload)
+
+
+def _under(prefix: str, payload: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     states = payload.get("state_dict", {})
-    prefix = AVERAGE_PREFIX if any(name.startswith(AVERAGE_PREFIX) for name in states) else VOICE_PREFIX
     return {name.removeprefix(prefix): value for name, value in states.items() if name.startswith(prefix)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,18 @@ from unison.errors import UnisonError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-SCHEMA = 1
+SCHEMA = 2
 """The schema number that this code writes."""
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+log = logging.getLogger(__name__)
+
+
+def _components(values: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2 says which parts another run trained; before, a run trained all of its own."""
+    return values | {"components": {}}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _components}
 """From schema n to n + 1: a function of the contract as primitives."""
 
 
@@ -58,6 +67,9 @@ class Contract:
     """Steps that each part has learnt, by stage: `acoustic`, `vocoder`, `joint`."""
     parents: list[dict[str, Any]] = field(default_factory=list)
     """Checkpoints that this one came from, or that belong to it: `role`, `digest`, `step` and the like."""
+    components: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Parts that another run trained (`vocoder`): the `digest`, `step` and `weights` of the contract that they learnt
+    under."""
     versions: dict[str, str | bool | None] = field(default_factory=dict)
     """Versions of what wrote it, see `unison.contract.versions`."""
     step: int = 0
@@ -127,6 +139,8 @@ def migrate(values: Mapping[str, Any]) -> dict[str, Any]:
             f"contract.schema: this checkpoint has schema {schema}, written by unison {_writer(migrated)}; "
             f"this unison reads schemas up to {SCHEMA}: install a newer unison"
         )
+    if schema < SCHEMA:
+        log.info("contract: schema %d, written by unison %s, read as schema %d", schema, _writer(migrated), SCHEMA)
     while schema < SCHEMA:
         migrated = MIGRATIONS[schema](migrated)
         schema += 1

@@ -47,8 +47,9 @@ def run(cfg: DictConfig) -> None:
     """Write the folder; prints where it is and how large."""
     config = validate(cfg, ExportConfig)
     from unison.contract import read_weights, resolve_ckpt, write_exported
+    from unison.vocoders.weight_norm import folded
 
     contract, weights = read_weights(resolve_ckpt(config.ckpt))
-    folder = write_exported(Path(config.out), portable(contract), weights)
+    folder = write_exported(Path(config.out), portable(contract), folded(weights))
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}  {size / 1e6:.1f} MB")

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from unison.audio.geometry import AudioGeometry
-from unison.builders import Voice, build_voice, voice_config
+from unison.builders import Voice, trained_voice, voice_config
 from unison.compilation import compile_module
 from unison.config.compilation import CompileConfig
-from unison.contract.checkpoint import read_weights, resolve_ckpt
+from unison.contract.checkpoint import read_state, resolve_ckpt
 from unison.contract.contract import Contract
+from unison.contract.weights import check_weights
 from unison.errors import UnisonError
 from unison.inference.request import Request
 from unison.precision import PrecisionPolicy, finite, finite_check, resolve_precision, set_matmul
@@ -34,7 +35,6 @@ from unison.text.symbols import to_ids
 from unison.vocoders.config import GriffinLimConfig
 from unison.vocoders.griffinlim import GriffinLim
 from unison.vocoders.vocoder import Vocoder
-from unison.vocoders.weight_norm import fold_weight_norm
 
 log = logging.getLogger(__name__)
 
@@ -387,14 +387,13 @@ def load(
     found = resolve_ckpt(ckpt)
     if found.note:
         log.warning("%s", found.note)
-    contract, weights = read_weights(found)
+    contract, weights = read_state(found)
     policy = resolve_precision(precision or contract.precision["ran"], target)
     set_matmul(contract.tree().precision.matmul)
-    voice = build_voice(contract)
-    voice.load_state_dict(weights)
-    fold_weight_norm(voice)
+    voice = trained_voice(contract, weights, str(found.path))
+    check_weights(weights, contract.weights_digest, str(found.path))
     policy.cast(voice)
-    return Synthesizer(contract, voice.to(target).eval(), policy, target, vocoder, style_path, compile)
+    return Synthesizer(contract, voice.to(target), policy, target, vocoder, style_path, compile)
 
 
 def choose_device(name: str) -> torch.device:

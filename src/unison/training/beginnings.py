@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from unison.config.train import TrainConfig
-from unison.contract.checkpoint import read_weights, resolve_ckpt
+from unison.contract.checkpoint import judging_weights, read_checkpoint, read_weights, resolve_ckpt
 from unison.contract.compare import SECTIONS, Difference, incompatibilities
 from unison.contract.contract import Contract
 from unison.contract.tables import Lists, appended, with_lists
@@ -21,10 +22,14 @@ from unison.precision import PrecisionPolicy
 from unison.style import style_identity
 from unison.training.config import STAGES, SpeakersConfig
 from unison.training.task import Task
+from unison.vocoders.weight_norm import split
 
 log = logging.getLogger(__name__)
 
 POLICIES = ("strict", "extend", "only_new", "replace")
+VOCODER = "model.vocoder."
+"""Where a voice's state dict has its vocoder."""
+
 _MOST = 10
 """Differences that a message tells one by one."""
 
@@ -79,19 +84,34 @@ def continued(contract: Contract, before: Contract) -> Contract:
 
 @dataclass
 class Beginning:
-    """Another run's voice, grown to what this run teaches it."""
+    """What a run starts from: nothing, another run's voice grown to what this one teaches it, another's vocoder."""
 
     contract: Contract
-    weights: dict[str, Tensor]
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    """Of the voice, or of a part of it."""
+    judges: dict[str, Tensor] = field(default_factory=dict)
+    """Of the discriminators that the voice was trained against, where they are this run's too."""
 
 
-def begin_from(ckpt: str, contract: Contract, speakers: SpeakersConfig) -> Beginning:
-    """The voice of `ckpt` with the names that the corpus adds, under the run's `contract`.
+def begin(config: TrainConfig, contract: Contract) -> Beginning:
+    """What `init_from=` and `vocoder_from=` bring to a run with this `contract`.
 
     Raises:
-        UnisonError: its settings are not this run's, or its names are not and no policy says what to do.
+        UnisonError: what they bring does not fit it.
     """
-    base, weights = read_weights(resolve_ckpt(ckpt))
+    beginning = Beginning(contract)
+    if config.init_from is not None:
+        sections = [name for name in SECTIONS if name != "vocoder" or config.vocoder_from is None]
+        beginning = _voice(config.init_from, contract, config.speakers, sections)
+    if config.vocoder_from is not None:
+        beginning = _vocoder(config.vocoder_from, beginning)
+    return beginning
+
+
+def _voice(ckpt: str, contract: Contract, speakers: SpeakersConfig, sections: Sequence[str]) -> Beginning:
+    """The voice of `ckpt` with the names that the corpus adds."""
+    found = resolve_ckpt(ckpt)
+    base, weights = read_weights(found)
     problems: list[str] = []
     lists, grown = Lists.of(base), base
     try:
@@ -106,9 +126,12 @@ def begin_from(ckpt: str, contract: Contract, speakers: SpeakersConfig) -> Begin
     )
     if contract.style.get("name") == base.style.get("name") == "labels":
         ours = ours.replace(style=base.style)  # a corpus without a class of labels leaves its table unused
-    problems += told(incompatibilities(grown, ours))
+    problems += told(incompatibilities(grown, ours, sections))
     if problems:
         raise UnisonError([f"init_from={ckpt}: {problem}" for problem in problems])
+    judges = {}
+    if found.kind != "exported" and base.tree().get("discriminator") == contract.tree().discriminator:
+        judges = judging_weights(read_checkpoint(found.path))
     kept = {table: len(names) for table, names in Lists.of(base).rows().items()}
     parent = {"role": "init_from", "digest": base.digest, "step": base.step, "weights": base.weights_digest}
     if speakers.policy == "only_new":
@@ -118,7 +141,27 @@ def begin_from(ckpt: str, contract: Contract, speakers: SpeakersConfig) -> Begin
     lost = [name for name in base.speakers if name not in lists.speakers]
     if lost:
         log.warning("speakers.policy=replace: %d voices are lost: %s", len(lost), _some(lost))
-    return Beginning(ours.replace(parents=[parent], trained=trained), weights)
+    return Beginning(ours.replace(parents=[parent], trained=trained), weights, judges)
+
+
+def _vocoder(ckpt: str, beginning: Beginning) -> Beginning:
+    """The same with the vocoder of `ckpt`, which must have learnt the same mels."""
+    base, weights = read_weights(resolve_ckpt(ckpt))
+    problems = told(incompatibilities(base, beginning.contract, ("audio", "vocoder")))
+    steps = base.trained.get("vocoder", 0) + base.trained.get("joint", 0)
+    if not steps:
+        problems.append("its vocoder has learnt nothing")
+    if problems:
+        raise UnisonError([f"vocoder_from={ckpt}: {problem}" for problem in problems])
+    own = {"digest": base.digest, "step": base.step, "weights": base.weights_digest}
+    contract = beginning.contract.replace(
+        components=beginning.contract.components | {"vocoder": own},
+        trained=beginning.contract.trained | {"vocoder": steps},
+    )
+    part = {name: tensor for name, tensor in weights.items() if name.startswith(VOCODER)}
+    others = {name: tensor for name, tensor in beginning.weights.items() if not name.startswith(VOCODER)}
+    log.info("taking the vocoder of %s, which has learnt %d steps", ckpt, steps)
+    return Beginning(contract, others | part, beginning.judges)
 
 
 def agreed(base: Contract, corpus: Contract, speakers: SpeakersConfig) -> Lists:
@@ -176,11 +219,18 @@ def start(task: Task, beginning: Beginning) -> None:
     Raises:
         UnisonError: a tensor is missing, left over or of another shape.
     """
-    check_state(task.voice.state_dict(), beginning.weights)
-    task.voice.load_state_dict(beginning.weights)
+    if not beginning.weights:
+        return
+    own = task.voice.state_dict()
+    weights = split(beginning.weights, own)
+    a_part = all(name.startswith(VOCODER) for name in weights)
+    check_state({name: own[name] for name in own if not a_part or name.startswith(VOCODER)}, weights)
+    task.voice.load_state_dict(own | weights)
     if task.ema is not None:
-        task.ema.module.load_state_dict(beginning.weights)
-    task.trained = dict(beginning.contract.trained)
+        task.ema.module.load_state_dict(task.voice.state_dict())
+    if task.discriminator is not None and beginning.judges:
+        task.discriminator.load_state_dict(beginning.judges)
+    task.trained |= beginning.contract.trained
 
 
 def told(differences: list[Difference]) -> list[str]:

@@ -111,9 +111,18 @@ def _resumed(cfg: DictConfig) -> Run:
     resolved = resolve_ckpt(folder)
     if resolved.note:
         log.warning("%s", resolved.note)
-    contract = Contract.from_dict(read_checkpoint(resolved.path)["contract"])
+    payload = read_checkpoint(resolved.path)
+    contract = Contract.from_dict(payload["contract"])
+    if "progress" not in payload:
+        raise UnisonError(
+            f"resume={folder}: {resolved.path.name} holds a voice and no training to go on with; init_from={folder}"
+            " starts a run from it"
+        )
     overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    tree = with_overrides(contract.tree(), cfg, overrides)
+    own = contract.tree()
+    for knob in cfg.keys() - own.keys():  # a run from before there was such a knob
+        own[knob] = cfg[knob]
+    tree = with_overrides(own, cfg, overrides)
     log.info("resuming %s from step %d", folder, contract.step)
     return Run(tree, _typed(tree), folder, resolved.path, contract)
 

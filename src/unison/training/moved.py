@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from unison.builders import Voice, build_voice
+from unison.builders import Voice, trained_voice
 from unison.contract.checkpoint import read_weights, resolve_ckpt
 from unison.data.batch import Batch, collate
 from unison.data.dataset import UtteranceDataset
@@ -40,10 +40,9 @@ def report(task: Task, dataset: UtteranceDataset) -> Path | None:
     except UnisonError as error:
         log.warning("how far the old voices moved can't be told: %s", "; ".join(error.problems))
         return None
-    old = build_voice(contract)
-    old.load_state_dict(weights)
+    old = trained_voice(contract, weights)
     task.policy.cast(old)
-    old.to(task.device).eval()
+    old.to(task.device)
     names = [name for name in contract.speakers if name in task.contract.speakers]
     batch = _sentences(dataset, contract.symbols)
     if batch is None or not names:

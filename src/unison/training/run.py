@@ -29,7 +29,7 @@ from unison.data.manifest import Corpus, Statistics
 from unison.errors import UnisonError
 from unison.precision import resolve_precision, set_matmul
 from unison.prepare.run import prepare_corpus
-from unison.training.beginnings import begin_from, continued, new_contract, start
+from unison.training.beginnings import Beginning, begin, continued, new_contract, start
 from unison.training.callbacks import (
     METRICS,
     MetricsFile,
@@ -68,16 +68,15 @@ def _train(run: Run) -> dict[str, float]:
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     contract = new_contract(run.tree, config, corpus, policy)
-    beginning = None
+    beginning = Beginning(contract)
     if run.contract is not None:
         contract = continued(contract, run.contract)
-    elif config.init_from is not None:
-        beginning = begin_from(config.init_from, contract, config.speakers)
+    else:
+        beginning = begin(config, contract)
         contract = beginning.contract
     pl.seed_everything(config.seed, verbose=False)
     task = Task(build_voice(contract), needed_discriminator(config), config, policy, contract, run.folder)
-    if beginning is not None:
-        start(task, beginning)
+    start(task, beginning)
     policy.cast(task.voice)
     if task.discriminator is not None:
         policy.cast(task.discriminator)

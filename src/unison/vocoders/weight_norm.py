@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
+
+LENGTH, DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"
+"""What weight norm makes of a layer's `weight`, in a state dict."""
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -21,3 +26,21 @@ def fold_weight_norm(module: Module) -> Module:
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     return module
+
+
+def folded(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict in which every split `weight` is whole again, as :func:`fold_weight_norm` leaves it."""
+    layers = [name.removesuffix(LENGTH) for name in state if name.endswith(LENGTH)]
+    layers = [layer for layer in layers if layer + DIRECTION in state]
+    gone = {layer + part for layer in layers for part in (LENGTH, DIRECTION)}
+    whole = {f"{layer}weight": torch._weight_norm(state[layer + DIRECTION], state[layer + LENGTH]) for layer in layers}
+    return {name: tensor for name, tensor in state.items() if name not in gone} | whole
+
+
+def split(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    """A state dict in which every `weight` is split that is split among `names`; the other way of :func:`folded`."""
+    layers = [name.removesuffix(LENGTH) for name in names if name.endswith(LENGTH)]
+    whole = {layer: state[f"{layer}weight"] for layer in layers if f"{layer}weight" in state}
+    rest = {name: tensor for name, tensor in state.items() if name.removesuffix("weight") not in whole}
+    lengths = {layer + LENGTH: torch.norm_except_dim(weight, 2, 0) for layer, weight in whole.items()}
+    return rest | lengths | {layer + DIRECTION: weight for layer, weight in whole.items()}

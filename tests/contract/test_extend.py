@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+import unison
+from unison.contract.checkpoint import read_contract
+from unison.contract.extend import extend, prune
+from unison.errors import UnisonError
+from unison.training.run import train
+
+
+def cfg(**values: Any) -> DictConfig:
+    return OmegaConf.create(values)
+
+
+def audio(ckpt: Path, speaker: str) -> str:
+    samples, _ = unison.load(ckpt).speak("one two", speaker)
+    return hashlib.sha256(samples.tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("out", ["grown.ckpt", "grown"])
+def test_a_new_speaker_speaks_as_its_donor_and_the_old_as_before(run_folder: Path, tmp_path: Path, out: str) -> None:
+    grown = tmp_path / out
+    extend(cfg(ckpt=str(run_folder), speakers=["zoe"], donor="bert", out=str(grown)))
+    contract = read_contract(grown)
+    assert contract.speakers == ["anna", "bert", "zoe"]
+    assert contract.parents[0]["role"] == "extended from"
+    assert audio(grown, "zoe") == audio(run_folder, "bert") == audio(grown, "bert")
+    assert audio(grown, "anna") == audio(run_folder, "anna")
+
+
+def test_pruning_leaves_the_others_as_they_were(run_folder: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small.ckpt"
+    prune(cfg(ckpt=str(run_folder), speakers=["anna"], out=str(small)))
+    assert read_contract(small).speakers == ["bert"]
+    assert audio(small, "bert") == audio(run_folder, "bert")
+    with pytest.raises(UnisonError, match="no such speaker"):
+        unison.load(small).speak("one", "anna")
+
+
+def test_what_does_not_work_is_said(run_folder: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "x.ckpt")
+    with pytest.raises(UnisonError) as caught:
+        extend(cfg(ckpt=str(run_folder), speakers=["anna", "zoe", "zoe"], donor=None, out=out))
+    assert caught.value.problems == ["speakers: anna is already in this voice", "speakers: zoe is named twice"]
+    with pytest.raises(UnisonError) as caught:
+        prune(cfg(ckpt=str(run_folder), speakers=["ana", "anna", "bert"], out=out))
+    assert caught.value.problems == [
+        "speakers: this voice has no ana; did you mean anna?",
+        "speakers: nobody would be left",
+    ]
+    for command, more in ((extend, {"donor": None}), (prune, {})):
+        with pytest.raises(UnisonError, match="name at least one"):
+            command(cfg(ckpt=str(run_folder), speakers=[], out=out, **more))
+    assert not (tmp_path / "x.ckpt").exists()
+
+
+def test_there_is_nothing_to_resume_in_it(config: Callable[..., DictConfig], run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    out = tmp_path / "run" / "checkpoints" / "step0000001.ckpt"
+    extend(cfg(ckpt=str(run_folder), speakers=["zoe"], donor=None, out=str(out)))
+    with pytest.raises(UnisonError, match="holds a voice and no training to go on with; init_from="):
+        train(config(f"resume={tmp_path / 'run'}"))
