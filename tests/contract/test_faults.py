@@ -116,7 +116,7 @@ MISFITS: dict[str, tuple[Callable[[Contract], Contract], str]] = {
     "width": (configured("model.hidden", 32), "model.hidden: 16 against 32"),
     "kernel": (configured("model.encoder_kernel", 9), "model.encoder_kernel"),
     "activation": (configured("model.activation", "gelu"), "model.activation: nothing against gelu"),
-    "norm epsilon": (configured("model.norm_eps", 1e-3), "model.norm_eps: nothing against 0.001"),
+    "norm epsilon": (configured("model.norm_eps", 1e-3), "model.norm_eps: "),
     "kernel dilation": (configured("vocoder.resblock_dilations", [[1, 2, 5]] * 3), "vocoder.resblock_dilations"),
     "upsampling order": (configured("vocoder.upsample_rates", [4, 8, 2, 2]), "[8, 4, 2, 2] against [4, 8, 2, 2]"),
     "another vocoder": (configured("vocoder.name", "istft"), "vocoder.name: hifigan against istft"),

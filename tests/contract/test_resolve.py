@@ -17,6 +17,7 @@ from unison.contract import (
     write_checkpoint,
     write_exported,
 )
+from unison.contract.checkpoint import ResolvedCkpt
 from unison.contract.inspect import run as inspect
 from unison.errors import UnisonError
 
@@ -109,7 +110,7 @@ def test_exported_again_into_the_same_folder(exported: Path) -> None:
 
 def refusal(folder: Path) -> str | None:
     try:
-        read_exported(folder)
+        read_weights(ResolvedCkpt(folder, "exported"))
     except UnisonError as error:
         return str(error)
     return None
@@ -153,7 +154,7 @@ def test_weights_of_another_export(exported: Path, tmp_path: Path) -> None:
     other = write_exported(tmp_path / "other", contract(), {"a": torch.zeros(2)})
     (other / "model.safetensors").replace(exported / "model.safetensors")
     with pytest.raises(UnisonError, match="the weights are not the contract's"):
-        read_exported(exported)
+        read_weights(ResolvedCkpt(exported, "exported"))
 
 
 def test_edited_contract(exported: Path) -> None:

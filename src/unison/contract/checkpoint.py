@@ -49,6 +49,11 @@ class ResolvedCkpt:
     note: str | None = None
     """For a run folder: the newer checkpoints that were damaged, and how."""
 
+    @property
+    def file(self) -> Path:
+        """The file that holds the tensors."""
+        return self.path / WEIGHTS_FILE if self.kind == "exported" else self.path
+
 
 def write_checkpoint(payload: Mapping[str, Any], path: str | Path) -> None:
     """Write `payload` to `path` atomically, with its digest.
@@ -99,7 +104,7 @@ def read_weights(ckpt: ResolvedCkpt) -> tuple[Contract, dict[str, torch.Tensor]]
     Raises UnisonError when the weights are not those that the contract's digest was taken of.
     """
     contract, weights = read_state(ckpt)
-    check_weights(weights, contract.weights_digest, str(ckpt.path))
+    check_weights(weights, contract.weights_digest, str(ckpt.file))
     return contract, weights
 
 

@@ -390,8 +390,8 @@ def load(
     contract, weights = read_state(found)
     policy = resolve_precision(precision or contract.precision["ran"], target)
     set_matmul(contract.tree().precision.matmul)
-    voice = trained_voice(contract, weights, str(found.path))
-    check_weights(weights, contract.weights_digest, str(found.path))
+    voice = trained_voice(contract, weights, str(found.file))
+    check_weights(weights, contract.weights_digest, str(found.file))
     policy.cast(voice)
     return Synthesizer(contract, voice.to(target), policy, target, vocoder, style_path, compile)
 

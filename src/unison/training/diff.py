@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -61,7 +62,7 @@ def contract_of(given: str) -> Contract:
     Raises:
         UnisonError: there is no such thing; the overrides do not compose; their corpus is not prepared.
     """
-    if Path(given).expanduser().exists() or "=" not in given:
+    if "=" not in given or os.path.exists(os.path.expanduser(given)):
         found = resolve_ckpt(given)
         if found.note:
             log.warning("%s", found.note)

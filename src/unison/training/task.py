@@ -333,10 +333,10 @@ class Task(pl.LightningModule):
         loss = discriminator_loss(real_logits, fake_logits)
         self._backward(loss)
         self._optimize(optimizer, judge.parameters(), stepping, batch, loss, "discriminator")
-        # nothing but what both losses ask of the waveform: its gradient, where its value is 0
-        carrier = ((fake - heard.detach()) * (gradient / self.scaler.get_scale())).sum() / weights.adversarial
+        # the gradient of both is carried by one
+        asked_of_one = gradient / (self.scaler.get_scale() * weights.adversarial)
         return {
-            "adversarial": adversarial.detach() + carrier,
+            "adversarial": adversarial.detach() + _Carrier.apply(fake, asked_of_one),
             "feature_matching": matching.detach(),
             "discriminator": loss.detach(),
         }
@@ -449,6 +449,19 @@ class Task(pl.LightningModule):
         values = {f"train/{name}": value for name, value in self._logged.items()}
         for logger in self.loggers:
             logger.log_metrics(values, step=self.step)
+
+
+class _Carrier(torch.autograd.Function):
+    """0, whose gradient with respect to a tensor is a given one, be it finite or not."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return tensor.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
+        return outer[0] * ctx.saved_tensors[0], None
 
 
 class _Clock:
