@@ -80,14 +80,14 @@ COMMANDS = {
     ),
     "extend": Command(
         "give a voice new speakers without training",
-        "unison.contract.extend:extend",
+        "unison.inference.extend:extend",
         "unison.config.tools:ExtendConfig",
         "unison extend ckpt=outputs/demo speakers=[maria] donor=amy out=grown.ckpt",
         ("ckpt", "donor", "out"),
     ),
     "prune": Command(
         "take speakers out of a voice",
-        "unison.contract.extend:prune",
+        "unison.inference.extend:prune",
         "unison.config.tools:PruneConfig",
         "unison prune ckpt=outputs/demo speakers=[ben] out=smaller.ckpt",
         ("ckpt", "out"),

@@ -1,6 +1,6 @@
 """What can go wrong between a checkpoint and the model that is built of it: each fault by name, none silent.
 
-The README shows this table; `test_readme_shows_the_table` holds it to it.
+The README shows this table; `test_the_table_is_long_and_the_readme_counts_it` holds it to it.
 """
 
 from __future__ import annotations

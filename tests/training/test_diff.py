@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from unison import cli
 from unison.contract.checkpoint import read_checkpoint, resolve_ckpt, write_checkpoint
-from unison.contract.extend import prune
+from unison.inference.extend import prune
 from unison.training.diff import contract_of
 
 Make = Callable[..., DictConfig]

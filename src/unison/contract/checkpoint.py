@@ -6,6 +6,7 @@ dict) and `state_dict`, in which the prefixes `voice.` and `ema.module.` mark th
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ from unison.contract.exported import (
 from unison.contract.weights import check_weights
 from unison.errors import UnisonError
 from unison.files import replacing
+
+log = logging.getLogger(__name__)
 
 VOICE_PREFIX = "voice."
 """Of a checkpoint's `state_dict`, the weights that training goes on from; the rest is its own."""
@@ -110,6 +113,8 @@ def read_weights(ckpt: ResolvedCkpt) -> tuple[Contract, dict[str, torch.Tensor]]
 
 def read_state(ckpt: ResolvedCkpt) -> tuple[Contract, dict[str, torch.Tensor]]:
     """As :func:`read_weights`, for who can name what is wrong with the weights before their digest is compared."""
+    if ckpt.note:
+        log.warning("%s", ckpt.note)
     if ckpt.kind == "exported":
         return read_exported(ckpt.path)
     payload = read_checkpoint(ckpt.path)

@@ -26,11 +26,13 @@ def is_exported(folder: Path) -> bool:
 def write_exported(folder: str | Path, contract: Contract, weights: Mapping[str, torch.Tensor]) -> Path:
     """Write the folder; the contract's weights digest becomes that of `weights`.
 
-    Raises UnisonError when the disk is full.
+    Raises UnisonError when the disk is full, or when the folder is a run's.
     """
     from safetensors.torch import save
 
     folder = Path(folder)
+    if (folder / "checkpoints").is_dir():
+        raise UnisonError(f"out={folder} is a run folder, which an export would hide; give a folder of its own")
     # Clones: safetensors takes no two tensors in one storage.
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     values = contract.replace(weights_digest=weights_digest(state)).to_dict()

@@ -65,9 +65,12 @@ def with_lists(
         near = difflib.get_close_matches(donor, contract.speakers, n=3, cutoff=0.4) or contract.speakers[:5]
         problems.append(f"donor={donor}: no such speaker in the base; the nearest: {', '.join(near)}")
     problems += [f"{name}: a voice needs at least one" for name in ("speakers", "symbols") if not getattr(lists, name)]
-    for name in lists.labels.keys() - contract.labels.keys():
-        if lists.labels[name]:
-            problems.append(f"{name} labels: the base has none, so there is no table that could grow")
+    if contract.style.get("name") == "labels":
+        problems += [
+            f"{name} labels: the base has none, so there is no table that could grow"
+            for name, labels in lists.labels.items()
+            if labels and LABEL_TABLE.format(name) not in weights
+        ]
     if problems:
         raise UnisonError(problems)
     grown = dict(weights)

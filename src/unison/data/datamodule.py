@@ -32,12 +32,17 @@ class Replay:
 
     def utterances(self, corpus: Corpus, count: int, speakers: Sequence[str]) -> list[Utterance]:
         """Clips to learn from beside `count` others: an equal number a speaker, as far as they go."""
+
+        def drawn(text: str) -> bytes:
+            return hashlib.sha256(text.encode()).digest()
+
+        known = [utterance for utterance in corpus.split("train") if utterance.speaker in speakers]
         turns: Counter[str] = Counter()
         order = []
-        for utterance in corpus.split("train"):
-            if utterance.speaker in speakers:
-                order.append((turns[utterance.speaker], utterance.speaker, utterance))
-                turns[utterance.speaker] += 1
+        # where there are more voices than turns, chance decides whose it is, not the alphabet
+        for utterance in sorted(known, key=lambda utterance: drawn(utterance.key)):
+            order.append((turns[utterance.speaker], drawn(utterance.speaker), utterance))
+            turns[utterance.speaker] += 1
         order.sort(key=lambda entry: entry[:2])
         return [utterance for _, _, utterance in order[: round(count * self.share / (1 - self.share))]]
 
@@ -125,6 +130,11 @@ class CorpusDataModule(LightningDataModule):
             problems.append(f"speakers.replay_share={replay.share:g}: expected more than 0 and less than 1")
         if corpus.info.geometry != self.corpus.info.geometry:
             problems.append(f"speakers.replay={replay.folder}: prepared with another audio geometry than this corpus")
+        if (corpus.info.frontend, corpus.info.frontend_version) != (
+            self.corpus.info.frontend,
+            self.corpus.info.frontend_version,
+        ):
+            problems.append(f"speakers.replay={replay.folder}: prepared with another text frontend than this corpus")
         if style and corpus.info.style_identity != self.corpus.info.style_identity:
             problems.append(f"speakers.replay={replay.folder}: prepared with another style encoder than this corpus")
         if problems:

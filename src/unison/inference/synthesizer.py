@@ -385,8 +385,6 @@ def load(
     """
     target = choose_device(device)
     found = resolve_ckpt(ckpt)
-    if found.note:
-        log.warning("%s", found.note)
     contract, weights = read_state(found)
     policy = resolve_precision(precision or contract.precision["ran"], target)
     set_matmul(contract.tree().precision.matmul)

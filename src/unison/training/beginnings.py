@@ -10,13 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from unison.config.train import TrainConfig
-from unison.contract.checkpoint import judging_weights, read_checkpoint, read_weights, resolve_ckpt
+from unison.contract.checkpoint import ResolvedCkpt, judging_weights, read_checkpoint, read_weights, resolve_ckpt
 from unison.contract.compare import SECTIONS, Difference, incompatibilities
 from unison.contract.contract import Contract
 from unison.contract.tables import Lists, appended, with_lists
 from unison.contract.versions import versions
 from unison.contract.weights import check_state
-from unison.data.manifest import Corpus
+from unison.data.manifest import Corpus, CorpusInfo
 from unison.errors import UnisonError
 from unison.precision import PrecisionPolicy
 from unison.style import style_identity
@@ -37,6 +37,8 @@ _MOST = 10
 def new_contract(tree: DictConfig, config: TrainConfig, corpus: Corpus, policy: PrecisionPolicy) -> Contract:
     """What every checkpoint of the run will say about itself."""
     info = corpus.info
+    replay = config.speakers.replay
+    replayed = {} if replay is None else {"replayed": CorpusInfo.read(replay).fingerprint}
     return Contract(
         config=OmegaConf.to_yaml(tree, resolve=True),
         speakers=list(corpus.speakers),
@@ -47,7 +49,8 @@ def new_contract(tree: DictConfig, config: TrainConfig, corpus: Corpus, policy: 
         style=style_identity(config.style, corpus.labels),
         frontend={"name": info.frontend, "version": info.frontend_version},
         precision={"asked": policy.asked, "ran": policy.ran},
-        data={"name": info.name, "fingerprint": info.fingerprint, "sizes": info.sizes, "seconds": info.seconds},
+        data={"name": info.name, "fingerprint": info.fingerprint, "sizes": info.sizes, "seconds": info.seconds}
+        | replayed,
         versions=versions(),
     )
 
@@ -63,19 +66,26 @@ def continued(contract: Contract, before: Contract) -> Contract:
     missing = {
         "speakers": set(here.speakers) - set(there.speakers),
         "symbols": set(here.symbols) - set(there.symbols),
-    } | {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
+    }
+    if contract.style.get("name") == "labels":
+        missing |= {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
     problems = [f"{what}: {', '.join(sorted(names))} new since" for what, names in missing.items() if names]
     now = contract.replace(
-        speakers=before.speakers, symbols=before.symbols, labels=before.labels, statistics=before.statistics
+        speakers=before.speakers,
+        symbols=before.symbols,
+        labels=before.labels,
+        statistics=before.statistics,
+        components=before.components,
     )
     if contract.style.get("name") == "labels":
         now = now.replace(style=before.style)
     problems += told(incompatibilities(before, now))
-    if before.data["fingerprint"] != contract.data["fingerprint"]:
-        prints = f"{before.data['fingerprint'][:12]} before, {contract.data['fingerprint'][:12]} now"
-        problems.append(f"fingerprint: {prints}: its clips or texts differ")
+    for what in ("fingerprint", "replayed"):
+        was, now_is = before.data.get(what, ""), contract.data.get(what, "")
+        if was != now_is:
+            problems.append(f"{what}: {was[:12]} before, {now_is[:12]} now: its clips or texts differ")
     if problems:
-        hint = "; bring the corpus back to what it was, or start a new run with name=…"
+        hint = "; bring it back to what it was, or start a new run with name=…"
         raise UnisonError(
             [f"the corpus {contract.data['name']} has changed since: {problem}{hint}" for problem in problems]
         )
@@ -93,7 +103,7 @@ class Beginning:
     """Of the discriminators that the voice was trained against, where they are this run's too."""
 
 
-def begin(config: TrainConfig, contract: Contract) -> Beginning:
+def begin(config: TrainConfig, contract: Contract, policy: PrecisionPolicy) -> Beginning:
     """What `init_from=` and `vocoder_from=` bring to a run with this `contract`.
 
     Raises:
@@ -102,13 +112,15 @@ def begin(config: TrainConfig, contract: Contract) -> Beginning:
     beginning = Beginning(contract)
     if config.init_from is not None:
         sections = [name for name in SECTIONS if name != "vocoder" or config.vocoder_from is None]
-        beginning = _voice(config.init_from, contract, config.speakers, sections)
+        beginning = _voice(config.init_from, contract, config.speakers, sections, policy)
     if config.vocoder_from is not None:
         beginning = _vocoder(config.vocoder_from, beginning)
     return beginning
 
 
-def _voice(ckpt: str, contract: Contract, speakers: SpeakersConfig, sections: Sequence[str]) -> Beginning:
+def _voice(
+    ckpt: str, contract: Contract, speakers: SpeakersConfig, sections: Sequence[str], policy: PrecisionPolicy
+) -> Beginning:
     """The voice of `ckpt` with the names that the corpus adds."""
     found = resolve_ckpt(ckpt)
     base, weights = read_weights(found)
@@ -127,6 +139,8 @@ def _voice(ckpt: str, contract: Contract, speakers: SpeakersConfig, sections: Se
     if contract.style.get("name") == base.style.get("name") == "labels":
         ours = ours.replace(style=base.style)  # a corpus without a class of labels leaves its table unused
     problems += told(incompatibilities(grown, ours, sections))
+    if speakers.policy == "only_new":
+        problems += _not_bit_for_bit(base, found, policy)
     if problems:
         raise UnisonError([f"init_from={ckpt}: {problem}" for problem in problems])
     judges = {}
@@ -141,7 +155,22 @@ def _voice(ckpt: str, contract: Contract, speakers: SpeakersConfig, sections: Se
     lost = [name for name in base.speakers if name not in lists.speakers]
     if lost:
         log.warning("speakers.policy=replace: %d voices are lost: %s", len(lost), _some(lost))
-    return Beginning(ours.replace(parents=[parent], trained=trained), weights, judges)
+    tree = ours.tree()
+    tree.derived.n_speakers, tree.derived.n_symbols = len(lists.speakers), len(lists.symbols)
+    ours = ours.replace(
+        config=OmegaConf.to_yaml(tree), parents=[parent], trained=trained, components=dict(base.components)
+    )
+    return Beginning(ours, weights, judges)
+
+
+def _not_bit_for_bit(base: Contract, found: ResolvedCkpt, policy: PrecisionPolicy) -> list[str]:
+    """What would round the voices that are to stay as they are."""
+    problems = []
+    if found.kind == "exported":
+        problems.append("speakers.policy=only_new: an exported folder has its weight norm folded; give the run folder")
+    if policy.ran.endswith("-true") and base.precision.get("ran") != policy.ran and policy.ran != "32-true":
+        problems.append(f"speakers.policy=only_new: {policy.ran} rounds the old voices; take a …-mixed precision")
+    return problems
 
 
 def _vocoder(ckpt: str, beginning: Beginning) -> Beginning:
@@ -156,12 +185,13 @@ def _vocoder(ckpt: str, beginning: Beginning) -> Beginning:
     own = {"digest": base.digest, "step": base.step, "weights": base.weights_digest}
     contract = beginning.contract.replace(
         components=beginning.contract.components | {"vocoder": own},
-        trained=beginning.contract.trained | {"vocoder": steps},
+        trained=beginning.contract.trained | {"vocoder": steps, "joint": 0},
     )
     part = {name: tensor for name, tensor in weights.items() if name.startswith(VOCODER)}
     others = {name: tensor for name, tensor in beginning.weights.items() if not name.startswith(VOCODER)}
     log.info("taking the vocoder of %s, which has learnt %d steps", ckpt, steps)
-    return Beginning(contract, others | part, beginning.judges)
+    # discriminators that know another vocoder's faults are no judges of this one
+    return Beginning(contract, others | part)
 
 
 def agreed(base: Contract, corpus: Contract, speakers: SpeakersConfig) -> Lists:
@@ -190,7 +220,8 @@ def agreed(base: Contract, corpus: Contract, speakers: SpeakersConfig) -> Lists:
         )
     if not growing:
         fresh = {"symbols": set(here.symbols) - set(there.symbols)}
-        fresh |= {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
+        if corpus.style.get("name") == "labels":
+            fresh |= {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
         problems += [
             f"{what}: the base has no {', '.join(sorted(names))}; speakers.policy=extend appends them"
             for what, names in fresh.items()

@@ -76,6 +76,13 @@ def _training(config: TrainConfig) -> list[str]:
         for what in ("log_every", "validate_every")
         if getattr(config.trainer, what) < 1
     ]
+    speakers = config.speakers
+    if config.init_from is None:
+        problems += [
+            f"speakers.{what}={getattr(speakers, what)}: says what init_from= brings, and there is none"
+            for what in ("policy", "donor", "replay")
+            if getattr(speakers, what) is not None
+        ]
     losses = config.losses
     if (stages.vocoder.steps or stages.joint.steps) and not (losses.mel or losses.stft):
         problems.append("losses.mel and losses.stft are 0: one of them must teach the vocoder")

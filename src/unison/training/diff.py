@@ -67,7 +67,11 @@ def contract_of(given: str) -> Contract:
         if found.note:
             log.warning("%s", found.note)
         return read_contract(found.path)
-    tree = compose_root("train", shlex.split(given))
+    try:
+        overrides = shlex.split(given)
+    except ValueError as error:
+        raise UnisonError(f"{given}: {error}") from error
+    tree = compose_root("train", overrides)
     config = validate(tree, TrainConfig)
     prepared = Path(tree.derived.prepared)
     if not (prepared / "corpus.json").is_file():

@@ -40,6 +40,11 @@ def report(task: Task, dataset: UtteranceDataset) -> Path | None:
     except UnisonError as error:
         log.warning("how far the old voices moved can't be told: %s", "; ".join(error.problems))
         return None
+    if contract.digest != task.contract.parents[0]["digest"]:
+        log.warning(
+            "how far the old voices moved can't be told: %s is no longer at the step that the run began from", base
+        )
+        return None
     old = trained_voice(contract, weights)
     task.policy.cast(old)
     old.to(task.device)

@@ -72,7 +72,7 @@ def _train(run: Run) -> dict[str, float]:
     if run.contract is not None:
         contract = continued(contract, run.contract)
     else:
-        beginning = begin(config, contract)
+        beginning = begin(config, contract, policy)
         contract = beginning.contract
     pl.seed_everything(config.seed, verbose=False)
     task = Task(build_voice(contract), needed_discriminator(config), config, policy, contract, run.folder)
@@ -111,7 +111,7 @@ def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
         stages = stages[stages.index(task.stage_name) :] if task.stage_name in stages else []
         if stages and task.stage_done:
             # the stage is over: its weights are needed, its optimizers are not
-            task.load_state_dict(payload["state_dict"])
+            task.load_state_dict(task.with_own_discriminators(payload["state_dict"]))
             checkpoint = None
             stages = stages[1:]
         if not stages:

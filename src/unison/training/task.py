@@ -22,6 +22,7 @@ from unison.audio.mel import MelSpectrogram
 from unison.builders import Voice
 from unison.config.allowlist import instantiate
 from unison.config.train import TrainConfig
+from unison.contract.checkpoint import DISCRIMINATOR_PREFIX
 from unison.contract.contract import Contract
 from unison.contract.weights import weights_digest
 from unison.data.batch import Batch
@@ -163,11 +164,14 @@ class Task(pl.LightningModule):
             optimizers.append(self._optimizer(self.config.optim.discriminator, self.discriminator.parameters()))
         return optimizers
 
-    def on_train_start(self) -> None:
-        """Freeze what the stage does not train, so that no gradient is computed for it."""
+    def setup(self, stage: str) -> None:
+        """Freeze what the stage does not train, before a strategy decides whose gradients the devices share."""
         learns = {id(parameter) for parameter in self.parameters_of(self.stage_name)}
         for parameter in self.voice.parameters():
             parameter.requires_grad_(id(parameter) in learns)
+
+    def on_train_start(self) -> None:
+        """From here on the weights are those to learn from."""
         self._held = HeldRows(self.voice, self.held_rows)
         self._clock = _Clock()
 
@@ -260,7 +264,16 @@ class Task(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the run where the checkpoint left it."""
+        checkpoint["state_dict"] = self.with_own_discriminators(checkpoint["state_dict"])
         self.restore(checkpoint)
+
+    def with_own_discriminators(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A checkpoint's state dict with this run's discriminators where more steps have brought or taken some."""
+        own = {name: tensor for name, tensor in self.state_dict().items() if name.startswith(DISCRIMINATOR_PREFIX)}
+        kept = {
+            name: tensor for name, tensor in state.items() if name in own or not name.startswith(DISCRIMINATOR_PREFIX)
+        }
+        return own | kept
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
         """Progress and loss scaler of a checkpoint; the weights are Lightning's to load."""

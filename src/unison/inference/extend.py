@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +16,14 @@ from unison.contract.contract import Contract
 from unison.contract.exported import write_exported
 from unison.contract.tables import Lists, with_lists
 from unison.errors import UnisonError
-
-log = logging.getLogger(__name__)
+from unison.inference.export import portable
+from unison.vocoders.weight_norm import folded
 
 
 def extend(cfg: DictConfig) -> None:
     """Append speakers; each starts from the mean voice or the donor's."""
     config = validate(cfg, ExtendConfig)
-    contract, weights = _read(config.ckpt)
+    contract, weights = read_weights(resolve_ckpt(config.ckpt))
     known = [name for name in config.speakers if name in contract.speakers]
     twice = [name for name, count in Counter(config.speakers).items() if count > 1]
     problems = [f"speakers: {name} is already in this voice" for name in known]
@@ -39,7 +38,7 @@ def extend(cfg: DictConfig) -> None:
 def prune(cfg: DictConfig) -> None:
     """Take speakers out."""
     config = validate(cfg, PruneConfig)
-    contract, weights = _read(config.ckpt)
+    contract, weights = read_weights(resolve_ckpt(config.ckpt))
     problems = [
         f"speakers: this voice has no {name}{nearest(name, contract.speakers)}"
         for name in config.speakers
@@ -54,13 +53,6 @@ def prune(cfg: DictConfig) -> None:
     _write(config.out, contract, *with_lists(contract, weights, lists), role="pruned from")
 
 
-def _read(ckpt: str) -> tuple[Contract, dict[str, Tensor]]:
-    found = resolve_ckpt(ckpt)
-    if found.note:
-        log.warning("%s", found.note)
-    return read_weights(found)
-
-
 def _write(out: str, before: Contract, contract: Contract, weights: dict[str, Tensor], role: str) -> None:
     parent = {"role": role, "digest": before.digest, "step": before.step}
     contract = contract.replace(parents=[parent, *before.parents])
@@ -70,5 +62,5 @@ def _write(out: str, before: Contract, contract: Contract, weights: dict[str, Te
         state = {VOICE_PREFIX + name: tensor for name, tensor in weights.items()}
         write_checkpoint({"contract": contract.to_dict(), "state_dict": state}, path)
     else:
-        write_exported(path, contract, weights)
+        write_exported(path, portable(contract), folded(weights))
     print(f"{path}  {len(contract.speakers)} speakers")

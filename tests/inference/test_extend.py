@@ -10,8 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 import unison
 from unison.contract.checkpoint import read_contract
-from unison.contract.extend import extend, prune
 from unison.errors import UnisonError
+from unison.inference.extend import extend, prune
 from unison.training.run import train
 
 
