@@ -70,7 +70,7 @@ def test_the_same_lists_change_nothing(voice: tuple[Contract, dict[str, Tensor]]
 
 
 def test_what_can_not_be_is_told_at_once(voice: tuple[Contract, dict[str, Tensor]]) -> None:
-    base, weights = voice
+    base, weights = voice[0].replace(style={"name": "labels"}), voice[1]
     wanted = lists(base, speakers=[], labels=base.labels | {"pitch": ["high"]})
     with pytest.raises(UnisonError) as caught:
         with_lists(base, weights, wanted, "teo")

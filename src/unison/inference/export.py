@@ -16,7 +16,7 @@ def portable(contract: Contract) -> Contract:
     """The contract without the paths of the machine that it was trained on.
 
     What lay in the folder of ``outputs`` keeps its path from there; of another path that leads out of the working
-    folder, the last part stays. The original contract comes first among the parents.
+    folder, the last part stays.
     """
     tree = contract.tree()
     outputs = PurePosixPath(tree.get("outputs") or "outputs")
@@ -35,11 +35,10 @@ def portable(contract: Contract) -> Contract:
                 return path.relative_to(outputs.parent).as_posix() if inside else path.name
         return value
 
-    parent = {"role": "exported from", "digest": contract.digest, "step": contract.step}
     return contract.replace(
         config=OmegaConf.to_yaml(OmegaConf.create(relative(OmegaConf.to_container(tree)))),
         style=relative(contract.style),
-        parents=[parent, *relative(contract.parents)],
+        parents=relative(contract.parents),
     )
 
 
@@ -50,6 +49,8 @@ def run(cfg: DictConfig) -> None:
     from unison.vocoders.weight_norm import folded
 
     contract, weights = read_weights(resolve_ckpt(config.ckpt))
-    folder = write_exported(Path(config.out), portable(contract), folded(weights))
+    parent = {"role": "exported from", "digest": contract.digest, "step": contract.step}
+    described = portable(contract.replace(parents=[parent, *contract.parents]))
+    folder = write_exported(Path(config.out), described, folded(weights))
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}  {size / 1e6:.1f} MB")
