@@ -79,7 +79,7 @@ COMMANDS = {
         ("a", "b"),
     ),
     "extend": Command(
-        "give a voice new speakers without training",
+        "give a voice new speakers, symbols or labels without training",
         "unison.inference.extend:extend",
         "unison.config.tools:ExtendConfig",
         "unison extend ckpt=outputs/demo speakers=[maria] donor=amy out=grown.ckpt",

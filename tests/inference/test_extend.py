@@ -9,7 +9,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 import unison
-from unison.contract.checkpoint import read_contract
+from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.errors import UnisonError
 from unison.inference.extend import extend, prune
 from unison.training.run import train
@@ -17,6 +17,10 @@ from unison.training.run import train
 
 def cfg(**values: Any) -> DictConfig:
     return OmegaConf.create(values)
+
+
+def more(**values: Any) -> DictConfig:
+    return cfg(**({"speakers": [], "symbols": [], "labels": {}, "donor": None} | values))
 
 
 def audio(ckpt: Path, speaker: str) -> str:
@@ -27,7 +31,7 @@ def audio(ckpt: Path, speaker: str) -> str:
 @pytest.mark.parametrize("out", ["grown.ckpt", "grown"])
 def test_a_new_speaker_speaks_as_its_donor_and_the_old_as_before(run_folder: Path, tmp_path: Path, out: str) -> None:
     grown = tmp_path / out
-    extend(cfg(ckpt=str(run_folder), speakers=["zoe"], donor="bert", out=str(grown)))
+    extend(more(ckpt=str(run_folder), speakers=["zoe"], donor="bert", out=str(grown)))
     contract = read_contract(grown)
     assert contract.speakers == ["anna", "bert", "zoe"]
     assert contract.parents[0]["role"] == "extended from"
@@ -47,7 +51,7 @@ def test_pruning_leaves_the_others_as_they_were(run_folder: Path, tmp_path: Path
 def test_what_does_not_work_is_said(run_folder: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "x.ckpt")
     with pytest.raises(UnisonError) as caught:
-        extend(cfg(ckpt=str(run_folder), speakers=["anna", "zoe", "zoe"], donor=None, out=out))
+        extend(more(ckpt=str(run_folder), speakers=["anna", "zoe", "zoe"], donor=None, out=out))
     assert caught.value.problems == ["speakers: anna is already in this voice", "speakers: zoe is named twice"]
     with pytest.raises(UnisonError) as caught:
         prune(cfg(ckpt=str(run_folder), speakers=["ana", "anna", "bert"], out=out))
@@ -55,15 +59,28 @@ def test_what_does_not_work_is_said(run_folder: Path, tmp_path: Path) -> None:
         "speakers: this voice has no ana; did you mean anna?",
         "speakers: nobody would be left",
     ]
-    for command, more in ((extend, {"donor": None}), (prune, {})):
-        with pytest.raises(UnisonError, match="name at least one"):
-            command(cfg(ckpt=str(run_folder), speakers=[], out=out, **more))
+    with pytest.raises(UnisonError, match="name at least one"):
+        extend(more(ckpt=str(run_folder), out=out))
+    with pytest.raises(UnisonError, match="name at least one"):
+        prune(cfg(ckpt=str(run_folder), speakers=[], out=out))
     assert not (tmp_path / "x.ckpt").exists()
 
 
 def test_there_is_nothing_to_resume_in_it(config: Callable[..., DictConfig], run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     out = tmp_path / "run" / "checkpoints" / "step0000001.ckpt"
-    extend(cfg(ckpt=str(run_folder), speakers=["zoe"], donor=None, out=str(out)))
+    extend(more(ckpt=str(run_folder), speakers=["zoe"], donor=None, out=str(out)))
     with pytest.raises(UnisonError, match="holds a voice and no training to go on with; init_from="):
         train(config(f"resume={tmp_path / 'run'}"))
+
+
+def test_symbols_grow_too_and_labels_where_there_are_tables(run_folder: Path, tmp_path: Path) -> None:
+    grown = tmp_path / "grown.ckpt"
+    before = read_contract(resolve_ckpt(run_folder).path)
+    extend(more(ckpt=str(run_folder), symbols=["[new]"], out=str(grown)))
+    assert read_contract(grown).symbols == [*before.symbols, "[new]"]
+    assert audio(grown, "anna") == audio(run_folder, "anna")
+    with pytest.raises(UnisonError, match="trained with style=none, without tables of labels"):
+        extend(more(ckpt=str(run_folder), labels={"emotion": ["sad"]}, out=str(grown)))
+    with pytest.raises(UnisonError, match="symbols: _ is already in this voice"):
+        extend(more(ckpt=str(run_folder), symbols=["_"], out=str(grown)))

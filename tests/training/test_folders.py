@@ -237,13 +237,21 @@ def test_init_from_another_voice_is_refused_by_name(config: Make, short: Path, c
     table = folder / corpus.name
     table.write_text(table.read_text().replace(",bert,", ",carl,").replace("eight", "joy"))
     told = problems(
-        config("name=other", f"data.raw={table}", f"init_from={short}", "model.ffn=48", "model.decoder_heads=4")
+        config(
+            "name=other",
+            f"data.raw={table}",
+            f"init_from={short}",
+            "model.ffn=48",
+            "model.decoder_heads=4",
+            "audio.fmin=50",
+        )
     )
     assert all(problem.startswith(f"init_from={short}: ") for problem in told)
     for part in (
         "speakers: 2 there, 2 here; 1 only here: carl; 1 only there: bert. Choose speakers.policy=extend",
         "symbols: the base has no ",
         "model.ffn: 32 against 48",
+        "audio.fmin: 0 against 50: every band would stand for another frequency: formants shift",
         "model.decoder_heads: 2 against 4",
     ):
         assert any(part in problem for problem in told), (part, told)

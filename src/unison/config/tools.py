@@ -29,12 +29,16 @@ class DiffConfig:
 
 @dataclass
 class ExtendConfig:
-    """Give a voice new speakers without training."""
+    """Give a voice new speakers, symbols or style labels without training."""
 
     ckpt: str
     """A checkpoint file, a run folder or an exported folder."""
     speakers: list[str]
     """Names to append."""
+    symbols: list[str]
+    """Symbols to append; each starts as the mean of all."""
+    labels: dict[str, list[str]]
+    """Style labels to append, by class, as {emotion: [angry]}; each starts as the mean of its class."""
     donor: str | None
     """The speaker whose row the new ones start from; null takes the mean voice."""
     out: str

@@ -1,4 +1,4 @@
-"""`unison extend` and `unison prune`: another speaker list for a trained voice, without training."""
+"""`unison extend` and `unison prune`: other lists for a trained voice, without training."""
 
 from __future__ import annotations
 
@@ -21,17 +21,24 @@ from unison.vocoders.weight_norm import folded
 
 
 def extend(cfg: DictConfig) -> None:
-    """Append speakers; each starts from the mean voice or the donor's."""
+    """Append speakers, symbols and labels; a new speaker starts from the mean voice or the donor's."""
     config = validate(cfg, ExtendConfig)
     contract, weights = read_weights(resolve_ckpt(config.ckpt))
-    known = [name for name in config.speakers if name in contract.speakers]
-    twice = [name for name, count in Counter(config.speakers).items() if count > 1]
-    problems = [f"speakers: {name} is already in this voice" for name in known]
-    problems += [f"speakers: {name} is named twice" for name in twice]
-    problems += ["speakers: name at least one"] * (not config.speakers)
+    before = Lists.of(contract)
+    wanted = {"speakers": (before.speakers, config.speakers), "symbols": (before.symbols, config.symbols)}
+    wanted |= {f"labels.{name}": (before.labels.get(name, []), new) for name, new in config.labels.items()}
+    problems = []
+    for where, (old, new) in wanted.items():
+        problems += [f"{where}: {name} is already in this voice" for name in new if name in old]
+        problems += [f"{where}: {name} is named twice" for name, count in Counter(new).items() if count > 1]
+    if config.labels and contract.style.get("name") != "labels":
+        problems.append(f"labels: this voice was trained with style={contract.style.get('name')}, without tables of labels")
+    if not any(new for _, new in wanted.values()):
+        problems.append("name at least one: speakers=[…], symbols=[…] or labels={…}")
     if problems:
         raise UnisonError(problems)
-    lists = replace(Lists.of(contract), speakers=[*contract.speakers, *config.speakers])
+    labels = before.labels | {name: [*before.labels.get(name, []), *new] for name, new in config.labels.items()}
+    lists = Lists([*before.speakers, *config.speakers], [*before.symbols, *config.symbols], labels)
     _write(config.out, contract, *with_lists(contract, weights, lists, config.donor), role="extended from")
 
 
