@@ -32,7 +32,8 @@ def extend(cfg: DictConfig) -> None:
         problems += [f"{where}: {name} is already in this voice" for name in new if name in old]
         problems += [f"{where}: {name} is named twice" for name, count in Counter(new).items() if count > 1]
     if config.labels and contract.style.get("name") != "labels":
-        problems.append(f"labels: this voice was trained with style={contract.style.get('name')}, without tables of labels")
+        style = contract.style.get("name")
+        problems.append(f"labels: this voice was trained with style={style}, without tables of labels")
     if not any(new for _, new in wanted.values()):
         problems.append("name at least one: speakers=[…], symbols=[…] or labels={…}")
     if problems:
