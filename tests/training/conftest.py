@@ -25,11 +25,44 @@ from unison.contract.checkpoint import read_checkpoint, resolve_ckpt
 from unison.data.batch import Batch, Item, collate
 from unison.data.dataset import UtteranceDataset
 from unison.data.manifest import Corpus
+from unison.errors import UnisonError
 from unison.precision import resolve_precision
 from unison.prepare.run import prepare_corpus
 from unison.training.beginnings import new_contract
 from unison.training.run import needed_discriminator
 from unison.training.task import Task
+
+ACOUSTIC = [
+    "trainer.stages.acoustic.steps=2",
+    "trainer.stages.vocoder.steps=0",
+    "trainer.stages.joint.steps=0",
+    "callbacks.checkpoints.every_steps=1",
+    "callbacks.previews.count=0",
+]
+"""Overrides for a run of two acoustic steps, with a checkpoint of each."""
+
+
+@pytest.fixture(scope="session")
+def short(config: Callable[..., DictConfig]) -> Path:
+    """A run of anna and bert, of :data:`ACOUSTIC`; others start from it, or work on copies."""
+    from unison.training.run import train
+
+    cfg = config("name=short", *ACOUSTIC)
+    train(cfg)
+    return Path(cfg.outputs) / "short"
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable[[DictConfig], list[str]]:
+    """``refused(cfg)``: why training does not start."""
+    from unison.training.run import train
+
+    def problems(cfg: DictConfig) -> list[str]:
+        with pytest.raises(UnisonError) as caught:
+            train(cfg)
+        return caught.value.problems
+
+    return problems
 
 
 @pytest.fixture(scope="session")

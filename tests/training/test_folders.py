@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from omegaconf import DictConfig
 
+from tests.training.conftest import ACOUSTIC
 from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.errors import UnisonError
 from unison.training.callbacks import CHECKPOINTS, METRICS, append_metrics, forget_metrics
@@ -21,21 +22,7 @@ from unison.training.folders import job_name, swept_keys, with_overrides
 from unison.training.run import train
 
 Make = Callable[..., DictConfig]
-SHORT = [
-    "trainer.stages.acoustic.steps=2",
-    "trainer.stages.vocoder.steps=0",
-    "trainer.stages.joint.steps=0",
-    "callbacks.checkpoints.every_steps=1",
-    "callbacks.previews.count=0",
-]
-
-
-@pytest.fixture(scope="module")
-def short(config: Make) -> Path:
-    """A run of two acoustic steps with a checkpoint of each; tests work on copies."""
-    cfg = config("name=short", *SHORT)
-    train(cfg)
-    return Path(cfg.outputs) / "short"
+Refused = Callable[[DictConfig], list[str]]
 
 
 @pytest.fixture
@@ -51,23 +38,17 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
-def problems(cfg: DictConfig) -> list[str]:
-    with pytest.raises(UnisonError) as caught:
-        train(cfg)
-    return caught.value.problems
-
-
 def test_a_second_start_is_refused(config: Make, tiny: list[str], start: Callable[..., Any], short: Path) -> None:
     before = contents(short)
     cfg = config()
-    code, _, err = start(*tiny, *SHORT, f"data.raw={cfg.data.raw}", f"outputs={cfg.outputs}", "name=short").end()
+    code, _, err = start(*tiny, *ACOUSTIC, f"data.raw={cfg.data.raw}", f"outputs={cfg.outputs}", "name=short").end()
     assert code == 2
     assert f"{short} already holds a run: resume={short}" in err
     assert contents(short) == before
 
 
 def test_overwriting_starts_anew(config: Make, copy: Path) -> None:
-    cfg = config(*SHORT, f"name={copy.name}", f"outputs={copy.parent}", "overwrite=true")
+    cfg = config(*ACOUSTIC, f"name={copy.name}", f"outputs={copy.parent}", "overwrite=true")
     cfg.derived.prepared = str(config().derived.prepared)
     (copy / METRICS).write_text("step,metric,value\n99,left,1\n")
     train(cfg)
@@ -78,13 +59,13 @@ def test_overwriting_starts_anew(config: Make, copy: Path) -> None:
 def test_a_run_that_never_saved_starts_again(config: Make, copy: Path) -> None:
     shutil.rmtree(copy / CHECKPOINTS)
     (copy / METRICS).write_text("step,metric,value\n99,left,1\n")
-    cfg = config(*SHORT, f"name={copy.name}", f"outputs={copy.parent}")
+    cfg = config(*ACOUSTIC, f"name={copy.name}", f"outputs={copy.parent}")
     cfg.derived.prepared = str(config().derived.prepared)
     train(cfg)
     assert "left" not in (copy / METRICS).read_text()
 
 
-def test_two_processes_never_share_a_folder(config: Make, copy: Path) -> None:
+def test_two_processes_never_share_a_folder(config: Make, refused: Refused, copy: Path) -> None:
     hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", hold, copy / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -92,16 +73,16 @@ def test_two_processes_never_share_a_folder(config: Make, copy: Path) -> None:
         assert other.stdin is not None
         assert other.stdout is not None
         other.stdout.readline()
-        assert "is being trained in by another process" in problems(config(f"resume={copy}"))[0]
-        cfg = config(*SHORT, f"name={copy.name}", f"outputs={copy.parent}", "overwrite=true")
-        assert "is being trained in by another process" in problems(cfg)[0]
+        assert "is being trained in by another process" in refused(config(f"resume={copy}"))[0]
+        cfg = config(*ACOUSTIC, f"name={copy.name}", f"outputs={copy.parent}", "overwrite=true")
+        assert "is being trained in by another process" in refused(cfg)[0]
         other.stdin.close()
     assert any((copy / CHECKPOINTS).glob("*.ckpt")), "nothing was deleted"
 
 
-def test_a_run_does_not_start_from_what_it_overwrites(config: Make, copy: Path) -> None:
+def test_a_run_does_not_start_from_what_it_overwrites(config: Make, refused: Refused, copy: Path) -> None:
     cfg = config(f"name={copy.name}", f"outputs={copy.parent}", "overwrite=true", f"init_from={copy}")
-    assert "lies in this run's own folder" in problems(cfg)[0]
+    assert "lies in this run's own folder" in refused(cfg)[0]
 
 
 def test_resuming_with_other_settings_is_refused_by_name(config: Make, short: Path) -> None:
@@ -116,7 +97,7 @@ def test_resuming_with_other_settings_is_refused_by_name(config: Make, short: Pa
 def test_resuming_takes_the_same_settings_and_what_may_change(config: Make, short: Path) -> None:
     own = read_contract(resolve_ckpt(short).path)
     cfg = config(
-        "name=short", *SHORT, "trainer.stages.acoustic.steps=7", "loader.num_workers=1", "callbacks.previews.count=2"
+        "name=short", *ACOUSTIC, "trainer.stages.acoustic.steps=7", "loader.num_workers=1", "callbacks.previews.count=2"
     )
     given = [
         "data=csv",
@@ -144,12 +125,12 @@ def test_a_command_resumes_with_more_steps(start: Callable[..., Any], copy: Path
     assert contract.tree().trainer.stages.acoustic.steps == 3
 
 
-def test_a_finished_run_says_how_to_go_on(config: Make, copy: Path) -> None:
-    assert "is trained to its last step; trainer.stages.….steps=…" in problems(config(f"resume={copy}"))[0]
+def test_a_finished_run_says_how_to_go_on(config: Make, refused: Refused, copy: Path) -> None:
+    assert "is trained to its last step; trainer.stages.….steps=…" in refused(config(f"resume={copy}"))[0]
 
 
 @pytest.mark.parametrize("what", ["nothing", "file", "checkpoints", "empty"])
-def test_resuming_what_is_no_run_is_refused(config: Make, copy: Path, what: str) -> None:
+def test_resuming_what_is_no_run_is_refused(config: Make, refused: Refused, copy: Path, what: str) -> None:
     path = {
         "nothing": copy / "nowhere",
         "file": copy / "checkpoints" / "step0000002.ckpt",
@@ -158,7 +139,7 @@ def test_resuming_what_is_no_run_is_refused(config: Make, copy: Path, what: str)
     }[what]
     if what == "empty":
         shutil.rmtree(copy / "checkpoints")
-    assert f"resume={path}: expected a run folder" in problems(config(f"resume={path}"))[0]
+    assert f"resume={path}: expected a run folder" in refused(config(f"resume={path}"))[0]
 
 
 def test_a_damaged_checkpoint_is_passed_over(
@@ -176,23 +157,23 @@ def test_a_damaged_checkpoint_is_passed_over(
 
 def test_keeping_one_never_keeps_the_damaged_one(config: Make, killed: Callable[[DictConfig, int], Path]) -> None:
     more = ["trainer.stages.acoustic.steps=4", "callbacks.checkpoints.keep=1"]
-    folder = killed(config("name=keep-one", *SHORT, *more), 2)
+    folder = killed(config("name=keep-one", *ACOUSTIC, *more), 2)
     assert [path.name for path in sorted((folder / "checkpoints").glob("*.ckpt"))] == ["step0000002.ckpt"]
     (folder / "checkpoints" / "step0000009.ckpt").write_bytes(b"damaged")
     train(config(f"resume={folder}"))
     assert [path.name for path in sorted((folder / "checkpoints").glob("*.ckpt"))] == ["step0000004.ckpt"]
 
 
-def test_a_changed_corpus_is_refused_by_name(config: Make, corpus: Path, tmp_path: Path) -> None:
+def test_a_changed_corpus_is_refused_by_name(config: Make, refused: Refused, corpus: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(corpus.parent, tmp_path / "corpus"))
-    cfg = config(f"name=changing-{tmp_path.name}", f"data.raw={folder / corpus.name}", *SHORT)
+    cfg = config(f"name=changing-{tmp_path.name}", f"data.raw={folder / corpus.name}", *ACOUSTIC)
     train(cfg)
     samples, rate = soundfile.read(folder / "anna_0.wav")
     soundfile.write(folder / "new.wav", samples, rate)
     with (folder / corpus.name).open("a") as file:
         file.write("new.wav,zero one,carl,calm,train\r\n")
     more = config(f"resume={Path(cfg.outputs) / cfg.name}")
-    told = problems(more)
+    told = refused(more)
     assert all("the corpus csv has changed since: " in problem for problem in told)
     assert any("speakers: carl new since" in problem for problem in told)
     assert any("fingerprint: " in problem for problem in told)
@@ -213,7 +194,7 @@ def test_metrics_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:
 
 def test_init_from_equal(config: Make, short: Path) -> None:
     parent = read_contract(resolve_ckpt(short).path)
-    cfg = config("name=child", f"init_from={short}", *SHORT, "trainer.stages.acoustic.learning_rate=0.0")
+    cfg = config("name=child", f"init_from={short}", *ACOUSTIC, "trainer.stages.acoustic.learning_rate=0.0")
     train(cfg)
     folder = Path(cfg.outputs) / "child"
     child = read_contract(folder / "checkpoints" / "step0000001.ckpt")
@@ -232,11 +213,13 @@ def test_init_from_equal(config: Make, short: Path) -> None:
     assert read_contract(resolve_ckpt(folder).path).parents == [named], "a resumed run has the parents it had"
 
 
-def test_init_from_another_voice_is_refused_by_name(config: Make, short: Path, corpus: Path, tmp_path: Path) -> None:
+def test_init_from_another_voice_is_refused_by_name(
+    config: Make, refused: Refused, short: Path, corpus: Path, tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(corpus.parent, tmp_path / "corpus"))
     table = folder / corpus.name
     table.write_text(table.read_text().replace(",bert,", ",carl,").replace("eight", "joy"))
-    told = problems(
+    told = refused(
         config(
             "name=other",
             f"data.raw={table}",

@@ -13,29 +13,16 @@ import torch
 from omegaconf import DictConfig
 
 import unison
+from tests.training.conftest import ACOUSTIC
 from unison.contract.checkpoint import judging_weights, read_checkpoint, read_weights, resolve_ckpt, speaking_weights
 from unison.contract.contract import Contract
 from unison.contract.tables import SPEAKER_TABLE, SYMBOL_TABLE
 from unison.data.datamodule import Replay
 from unison.data.manifest import Corpus
-from unison.errors import UnisonError
 from unison.training.run import train
 
 Make = Callable[..., DictConfig]
-ACOUSTIC = [
-    "trainer.stages.acoustic.steps=3",
-    "trainer.stages.vocoder.steps=0",
-    "trainer.stages.joint.steps=0",
-    "callbacks.previews.count=0",
-]
-
-
-@pytest.fixture(scope="module")
-def base(config: Make) -> Path:
-    """A voice of anna and bert."""
-    cfg = config("name=grown-from", *ACOUSTIC)
-    train(cfg)
-    return Path(cfg.outputs) / "grown-from"
+Refused = Callable[[DictConfig], list[str]]
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +41,12 @@ def wider(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(config: Make, base: Path, wider: Path, name: str, *overrides: str) -> Path:
-    cfg = config(f"name={name}", f"data.raw={wider}", f"init_from={base}", *ACOUSTIC, *overrides)
+def begun(config: Make, short: Path, corpus: Path, *overrides: str) -> DictConfig:
+    return config(*ACOUSTIC, f"data.raw={corpus}", f"init_from={short}", *overrides)
+
+
+def run(config: Make, short: Path, wider: Path, name: str, *overrides: str) -> Path:
+    cfg = begun(config, short, wider, f"name={name}", *overrides)
     train(cfg)
     return Path(cfg.outputs) / name
 
@@ -64,29 +55,25 @@ def state(folder: Path) -> tuple[Contract, dict[str, torch.Tensor]]:
     return read_weights(resolve_ckpt(folder))
 
 
-def refusal(config: Make, base: Path, wider: Path, *overrides: str) -> list[str]:
-    with pytest.raises(UnisonError) as caught:
-        run(config, base, wider, "refused", *overrides)
-    return caught.value.problems
-
-
 def audio(folder: Path, speaker: str) -> str:
     samples, _ = unison.load(folder, vocoder="griffinlim").speak("one two", speaker)
     return hashlib.sha256(samples.tobytes()).hexdigest()
 
 
 @pytest.mark.parametrize("policy", ["null", "strict"])
-def test_by_default_nothing_grows_and_what_would_is_said(config: Make, base: Path, wider: Path, policy: str) -> None:
-    told = refusal(config, base, wider, f"speakers.policy={policy}")
+def test_by_default_nothing_grows_and_what_would_is_said(
+    config: Make, refused: Refused, short: Path, wider: Path, policy: str
+) -> None:
+    told = refused(begun(config, short, wider, f"speakers.policy={policy}"))
     assert "1 only here: zoe; 1 only there: anna" in told[0]
     assert all(f"speakers.policy={name}" in told[0] for name in ("extend", "only_new", "replace"))
     assert "symbols: the base has no [JH], [OY1]; speakers.policy=extend" in told[1]
     assert len(told) == 2
 
 
-def test_extend_appends_and_everything_learns(config: Make, base: Path, wider: Path) -> None:
-    before, old = state(base)
-    folder = run(config, base, wider, "extended", "speakers.policy=extend", "speakers.donor=anna")
+def test_extend_appends_and_everything_learns(config: Make, short: Path, wider: Path) -> None:
+    before, old = state(short)
+    folder = run(config, short, wider, "extended", "speakers.policy=extend", "speakers.donor=anna")
     contract, weights = state(folder)
     assert contract.speakers == ["anna", "bert", "zoe"]
     assert contract.symbols[: len(before.symbols)] == before.symbols
@@ -101,9 +88,9 @@ def test_extend_appends_and_everything_learns(config: Make, base: Path, wider: P
     assert min(moved.values()) > 0
 
 
-def test_only_new_leaves_the_old_voices_bit_for_bit(config: Make, base: Path, wider: Path) -> None:
-    before, old = state(base)
-    folder = run(config, base, wider, "only-new", "speakers.policy=only_new", "optim.generator.weight_decay=0.5")
+def test_only_new_leaves_the_old_voices_bit_for_bit(config: Make, short: Path, wider: Path) -> None:
+    before, old = state(short)
+    folder = run(config, short, wider, "only-new", "speakers.policy=only_new", "optim.generator.weight_decay=0.5")
     _, weights = state(folder)
     for name, tensor in old.items():
         assert torch.equal(weights[name][: len(tensor)] if tensor.dim() else weights[name], tensor), name
@@ -111,37 +98,32 @@ def test_only_new_leaves_the_old_voices_bit_for_bit(config: Make, base: Path, wi
     assert not torch.equal(weights[SPEAKER_TABLE][2], mean), "zoe has learnt"
     assert not torch.equal(weights[SYMBOL_TABLE][-1], old[SYMBOL_TABLE].mean(0)), "and so has her symbol"
     for speaker in before.speakers:
-        assert audio(folder, speaker) == audio(base, speaker)
+        assert audio(folder, speaker) == audio(short, speaker)
     rows = list(csv.DictReader((folder / "moved.csv").open()))
     assert {float(row["mel_distance"]) for row in rows} == {0.0}
 
 
-def test_only_new_goes_on_after_a_stop(config: Make, base: Path, wider: Path) -> None:
-    whole = run(config, base, wider, "held-whole", "speakers.policy=only_new", "callbacks.checkpoints.every_steps=1")
-    part = run(
-        config, base, wider, "held-part", "speakers.policy=only_new", "callbacks.checkpoints.every_steps=1",
-        "callbacks.checkpoints.keep=9",
-    )  # fmt: skip
-    (part / "checkpoints" / "step0000003.ckpt").unlink()
-    (part / "checkpoints" / "step0000002.ckpt").unlink()
+def test_only_new_goes_on_after_a_stop(config: Make, short: Path, wider: Path) -> None:
+    whole, part = (run(config, short, wider, name, "speakers.policy=only_new") for name in ("held-whole", "held-part"))
+    resolve_ckpt(part).path.unlink()
     train(config(f"resume={part}"))
     one, other = (speaking_weights(read_checkpoint(resolve_ckpt(folder).path)) for folder in (whole, part))
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert torch.equal(one[SPEAKER_TABLE][:2], state(base)[1][SPEAKER_TABLE])
+    assert torch.equal(one[SPEAKER_TABLE][:2], state(short)[1][SPEAKER_TABLE])
 
 
 def test_replace_keeps_who_is_still_there_and_names_who_is_lost(
-    config: Make, base: Path, wider: Path, caplog: pytest.LogCaptureFixture
+    config: Make, short: Path, wider: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     still = ["speakers.policy=replace", "trainer.stages.acoustic.learning_rate=0.0"]
-    folder = run(config, base, wider, "replaced", *still)
+    folder = run(config, short, wider, "replaced", *still)
     contract, weights = state(folder)
     assert contract.speakers == ["bert", "zoe"]
-    old = state(base)[1][SPEAKER_TABLE]
+    old = state(short)[1][SPEAKER_TABLE]
     assert torch.equal(weights[SPEAKER_TABLE][0], old[1])
     torch.testing.assert_close(weights[SPEAKER_TABLE][1], old.mean(0))
     assert any("1 voices are lost: anna" in message for message in caplog.messages)
-    assert audio(folder, "bert") == audio(base, "bert")
+    assert audio(folder, "bert") == audio(short, "bert")
 
 
 @pytest.mark.parametrize(
@@ -155,21 +137,21 @@ def test_replace_keeps_who_is_still_there_and_names_who_is_lost(
     ],
 )
 def test_what_does_not_work_is_said_before(
-    config: Make, base: Path, wider: Path, overrides: list[str], message: str
+    config: Make, refused: Refused, short: Path, wider: Path, overrides: list[str], message: str
 ) -> None:
-    assert any(message in problem for problem in refusal(config, base, wider, *overrides))
+    assert any(message in problem for problem in refused(begun(config, short, wider, *overrides)))
 
 
-def test_only_new_without_anyone_new(config: Make, base: Path, corpus: Path) -> None:
-    told = refusal(config, base, corpus, "speakers.policy=only_new", "speakers.donor=anna")
+def test_only_new_without_anyone_new(config: Make, refused: Refused, short: Path, corpus: Path) -> None:
+    told = refused(begun(config, short, corpus, "speakers.policy=only_new", "speakers.donor=anna"))
     assert "the corpus has no new speaker, so nothing would learn" in told[0]
     assert "speakers.donor=anna: the corpus has no new speaker" in told[1]
 
 
-def test_what_is_frozen_stays(config: Make, base: Path, wider: Path) -> None:
+def test_what_is_frozen_stays(config: Make, short: Path, wider: Path) -> None:
     frozen = ["speakers.policy=extend", "freeze=[acoustic.encoder,acoustic.speakers]"]
-    _, weights = state(run(config, base, wider, "frozen", *frozen))
-    _, old = state(base)
+    _, weights = state(run(config, short, wider, "frozen", *frozen))
+    _, old = state(short)
     for name, tensor in old.items():
         if name.startswith("model.acoustic.encoder."):
             assert torch.equal(weights[name], tensor), name
@@ -177,8 +159,8 @@ def test_what_is_frozen_stays(config: Make, base: Path, wider: Path) -> None:
     assert not torch.equal(weights["model.acoustic.to_mel.weight"], old["model.acoustic.to_mel.weight"])
 
 
-def test_the_old_corpus_is_replayed(config: Make, base: Path, wider: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared = state(base)[0].tree().derived.prepared
+def test_the_old_corpus_is_replayed(config: Make, short: Path, wider: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = state(short)[0].tree().derived.prepared
     heard: list[str] = []
     from unison.training.task import Task
 
@@ -190,13 +172,13 @@ def test_the_old_corpus_is_replayed(config: Make, base: Path, wider: Path, monke
 
     monkeypatch.setattr(Task, "training_step", listen)
     more = ["speakers.policy=extend", f"speakers.replay={prepared}", "trainer.stages.acoustic.steps=8"]
-    run(config, base, wider, "replayed", *more)
+    run(config, short, wider, "replayed", *more)
     assert any(key.startswith("anna") for key in heard)
     assert len(heard) > 16
 
 
-def test_replay_is_fair_to_speakers_and_keeps_its_share(base: Path) -> None:
-    corpus = Corpus(state(base)[0].tree().derived.prepared)
+def test_replay_is_fair_to_speakers_and_keeps_its_share(short: Path) -> None:
+    corpus = Corpus(state(short)[0].tree().derived.prepared)
     chosen = Replay(corpus.folder, 0.25).utterances(corpus, 12, ["anna", "bert"])
     assert len(chosen) == 4
     assert sorted(u.speaker for u in chosen) == ["anna", "anna", "bert", "bert"]
@@ -205,12 +187,11 @@ def test_replay_is_fair_to_speakers_and_keeps_its_share(base: Path) -> None:
 
 
 def test_a_vocoder_that_learnt_the_same_mels_is_taken_over(
-    config: Make, base: Path, run_folder: Path, wider: Path
+    config: Make, short: Path, run_folder: Path, wider: Path
 ) -> None:
     trained, old = state(run_folder)
-    every = ["callbacks.checkpoints.every_steps=1", "callbacks.checkpoints.keep=9"]
-    more = ["speakers.policy=extend", f"vocoder_from={run_folder}", *every]
-    folder = run(config, base, wider, "other-vocoder", *more)
+    more = ["speakers.policy=extend", f"vocoder_from={run_folder}"]
+    folder = run(config, short, wider, "other-vocoder", *more)
     contract, weights = state(folder)
     assert contract.components["vocoder"]["weights"] == trained.weights_digest
     assert contract.trained["vocoder"] == trained.trained["vocoder"] + trained.trained["joint"] > 0
@@ -221,11 +202,13 @@ def test_a_vocoder_that_learnt_the_same_mels_is_taken_over(
     assert state(folder)[0].components == contract.components, "a resumed run has the parts that it had"
 
 
-def test_a_vocoder_of_other_mels_is_refused(config: Make, base: Path, run_folder: Path, wider: Path) -> None:
+def test_a_vocoder_of_other_mels_is_refused(
+    config: Make, refused: Refused, short: Path, run_folder: Path, wider: Path
+) -> None:
     more = ["speakers.policy=extend", f"vocoder_from={run_folder}", "vocoder.width=24"]
-    told = refusal(config, base, wider, *more)
+    told = refused(begun(config, short, wider, *more))
     assert any("vocoder.width: 16 against 24" in problem for problem in told)
-    told = refusal(config, base, wider, "speakers.policy=extend", f"vocoder_from={base}")
+    told = refused(begun(config, short, wider, "speakers.policy=extend", f"vocoder_from={short}"))
     assert any("its vocoder has learnt nothing" in problem for problem in told)
 
 
