@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from unison.builders import Voice, trained_voice
 from unison.contract.checkpoint import read_weights, resolve_ckpt
+from unison.contract.contract import Contract
 from unison.data.batch import Batch, collate
 from unison.data.dataset import UtteranceDataset
 from unison.errors import UnisonError
@@ -45,9 +46,9 @@ def report(task: Task, dataset: UtteranceDataset) -> Path | None:
             "how far the old voices moved can't be told: %s is no longer at the step that the run began from", base
         )
         return None
-    old = trained_voice(contract, weights)
-    task.policy.cast(old)
-    old.to(task.device)
+    # both rounded to the dtypes that they are spoken in: what rounding alone does is no learning
+    old = _spoken(contract, weights, task)
+    new = _spoken(task.contract, task.speaking_voice.state_dict(), task)
     names = [name for name in contract.speakers if name in task.contract.speakers]
     batch = _sentences(dataset, contract.symbols)
     if batch is None or not names:
@@ -56,7 +57,7 @@ def report(task: Task, dataset: UtteranceDataset) -> Path | None:
     rows = []
     for name in tqdm(names, desc="old voices", unit="voice", leave=False, disable=None):
         speakers = contract.speakers.index(name), task.contract.speakers.index(name)
-        mel, durations = distance(old, task.speaking_voice, batch, speakers, task)
+        mel, durations = distance(old, new, batch, speakers, task)
         rows.append((name, mel, durations))
     file = io.StringIO()
     table = csv.writer(file)
@@ -73,8 +74,6 @@ def report(task: Task, dataset: UtteranceDataset) -> Path | None:
 @torch.inference_mode()
 def distance(old: Voice, new: Voice, batch: Batch, speakers: Sequence[int], task: Task) -> tuple[float, float]:
     """Mean difference of log mels, and of durations in frames, of one voice under both models."""
-    training = new.training
-    new.eval()
 
     def speak(voice: Voice, speaker: int, durations: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         style, content = voice.vectors(batch.labels, batch.style, batch.content)
@@ -88,11 +87,17 @@ def distance(old: Voice, new: Voice, batch: Batch, speakers: Sequence[int], task
     before, durations, lengths = speak(old, speakers[0], None)
     after, _, _ = speak(new, speakers[1], durations)
     _, own_durations, _ = speak(new, speakers[1], None)
-    new.train(training)
     tokens = batch.token_lengths.sum()
     # silence beyond an item's length is the same in both
     mel = (before - after).abs().mean(-1).sum() / lengths.sum()
     return float(mel), float((durations - own_durations).abs().sum() / tokens)
+
+
+def _spoken(contract: Contract, weights: Mapping[str, Tensor], task: Task) -> Voice:
+    """A voice of its own on the task's device, in the task's precision."""
+    voice = trained_voice(contract, weights)
+    task.policy.cast(voice)
+    return voice.to(task.device)
 
 
 def _sentences(dataset: UtteranceDataset, symbols: Sequence[str]) -> Batch | None:

@@ -88,8 +88,8 @@ def _train(run: Run) -> dict[str, float]:
     log.info("%s", summary(task, corpus))
     with children_run(run):
         fit(task, prepared, run.checkpoint)
-    if task.stopped_by is not None and task.stopped_by in signal.Signals.__members__:
-        sys.exit(128 + signal.Signals[task.stopped_by])
+    if (number := stopping_signal(task)) is not None:
+        sys.exit(128 + number)
     return task.validation_metrics
 
 
@@ -147,9 +147,15 @@ def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
         make_trainer(task).fit(task, data, ckpt_path=checkpoint, weights_only=True)
         checkpoint = None
         if task.stopped_by is not None or not task.stage_done:
-            return
-    if task.config.init_from is not None and first_process():
+            break
+    # a run whose time is up is over for its user, one that a signal stopped is not
+    if task.config.init_from is not None and stopping_signal(task) is None and first_process():
         report(task, data.valid_set if len(data.valid_set) else data.train_sets[0])
+
+
+def stopping_signal(task: Task) -> signal.Signals | None:
+    """The signal that stopped the run, if one did."""
+    return next((number for number in signal.Signals if number.name == task.stopped_by), None)
 
 
 def replayed(task: Task) -> Replay | None:
