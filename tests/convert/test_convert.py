@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 import unison
@@ -24,6 +24,7 @@ from unison.convert.emotivoice import from_reference
 from unison.errors import UnisonError
 from unison.precision import resolve_precision
 from unison.prepare.run import prepare_corpus
+from unison.training.beginnings import begin
 from unison.vocoders.discriminators import Discriminator
 
 
@@ -108,6 +109,16 @@ def test_another_encoder_of_the_same_width_is_refused(convert: Convert, speaking
     Path("voice-style").rename("moved")
     unison.load("voice.ckpt", device="cpu", style_path="moved")
     assert read_contract("voice.ckpt").parents[-1]["role"] == "released style"
+
+
+def test_no_run_begins_without_the_encoder_of_prompts(
+    convert: Convert, released: Released, config: Callable[..., DictConfig]
+) -> None:
+    assert convert(*released.overrides("out=tiny.ckpt")).code == 0
+    ours = read_contract("tiny.ckpt").replace(style={"name": "none"})
+    typed = validate(config("init_from=tiny.ckpt"), TrainConfig)
+    with pytest.raises(UnisonError, match=r"converted without its encoder of prompts.*style=… style_bert=…"):
+        begin(typed, ours, resolve_precision("32-true", "cpu"))
 
 
 def test_what_training_goes_on_with(convert: Convert, released: Released) -> None:

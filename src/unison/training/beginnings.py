@@ -138,7 +138,8 @@ def _voice(
     )
     if contract.style.get("name") == base.style.get("name") == "labels":
         ours = ours.replace(style=base.style)  # a corpus without a class of labels leaves its table unused
-    problems += told(incompatibilities(grown, ours, sections))
+    problems += told(incompatibilities(grown, ours, [name for name in sections if name != "style"]))
+    problems += _style_problems(grown, ours)
     if speakers.policy == "only_new":
         problems += _not_bit_for_bit(base, found, policy)
     if problems:
@@ -161,6 +162,34 @@ def _voice(
         config=OmegaConf.to_yaml(tree), parents=[parent], trained=trained, components=dict(base.components)
     )
     return Beginning(ours, weights, judges)
+
+
+def _style_problems(base: Contract, ours: Contract) -> list[str]:
+    """Why the run's style is not the one that the base was trained with, and what to do."""
+    differences = incompatibilities(base, ours, ("style",))
+    there, here = (str(contract.style.get("name", "none")) for contract in (base, ours))
+    if not differences:
+        return []
+    if there == "bert" and "weights_digest" not in base.style:
+        return [
+            "style: the base was converted without its encoder of prompts, and no other will do: convert it again with"
+            " style=… style_bert=…, and train with style=bert and the style.path that it then has"
+        ]
+    path = f" style.path={base.style.get('path', '…')}" if there == "bert" else ""
+    if there != here:
+        kinds = {"none": "no style", "labels": "tables of style labels", "bert": "an encoder of prompts"}
+        has, wanted = (kinds.get(name, name) for name in (there, here))
+        return [
+            f"style.name: {there} against {here}: the base has {has}, this run would have {wanted}, and the weights"
+            f" that read it are not the same: train with style={there}{path}"
+        ]
+    if there == "bert":
+        fields = ", ".join(difference.field for difference in differences)
+        return [
+            f"style: {fields} differ: another encoder than the one that the base was trained with, to which a prompt"
+            f" would mean something else: train with{path}"
+        ]
+    return told(differences)
 
 
 def _not_bit_for_bit(base: Contract, found: ResolvedCkpt, policy: PrecisionPolicy) -> list[str]:
