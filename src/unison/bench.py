@@ -118,7 +118,7 @@ def training(repeats: int, overrides: list[str], precision: str) -> dict[str, fl
     from unison.builders import build_discriminator, build_voice
     from unison.precision import resolve_precision
     from unison.training.run import make_trainer
-    from unison.training.task import Task
+    from unison.training.tasks.emotivoice import EmotiVoiceTask
 
     steps = repeats + 2
     described = contract([*overrides, f"precision={precision}", f"trainer.stages.joint.steps={steps}"])
@@ -134,7 +134,7 @@ def training(repeats: int, overrides: list[str], precision: str) -> dict[str, fl
     with tempfile.TemporaryDirectory() as folder:
         policy = resolve_precision(precision, "cpu")
         voice, judge = build_voice(described), build_discriminator(config.discriminator)
-        task = Task(voice, judge, config, policy, described, Path(folder))
+        task = EmotiVoiceTask(voice, judge, config, policy, described, Path(folder))
         policy.cast(task.voice)
         task.start_stage("joint")
         trainer = make_trainer(task)

@@ -166,7 +166,7 @@ def test_adam_knows_each_parameter_by_its_new_place(
 
 def test_training_goes_on_from_it(convert: Convert, speaking: Released, corpus: Path) -> None:
     from unison.training.run import fit
-    from unison.training.task import Task
+    from unison.training.tasks.emotivoice import EmotiVoiceTask
 
     assert convert(*speaking.overrides(*speaking.with_style, *speaking.with_training, "out=run")).code == 0
     found = resolve_ckpt("run")
@@ -179,7 +179,7 @@ def test_training_goes_on_from_it(convert: Convert, speaking: Released, corpus: 
     config = validate(tree, TrainConfig)
     prepared = prepare_corpus(PrepareConfig(config.data, config.audio, config.text, config.style, "", config.derived))
     voice, judges = build_voice(contract), Discriminator(config.discriminator)
-    task = Task(voice, judges, config, resolve_precision("32-true", "cpu"), contract, Path("run"))
+    task = EmotiVoiceTask(voice, judges, config, resolve_precision("32-true", "cpu"), contract, Path("run"))
     fit(task, prepared, found.path)
     assert task.step == task.trained["joint"] == STEPS + 2
     before = read_checkpoint(found.path)

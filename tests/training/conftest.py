@@ -31,6 +31,8 @@ from unison.prepare.run import prepare_corpus
 from unison.training.beginnings import new_contract
 from unison.training.run import needed_discriminator
 from unison.training.task import Task
+from unison.training.tasks import task_of
+
 
 ACOUSTIC = [
     "trainer.stages.acoustic.steps=2",
@@ -192,7 +194,8 @@ def stepper(config: Callable[..., DictConfig], tmp_path: Path) -> Callable[..., 
         policy = policy if ran is None else replace(policy, ran=ran)
         contract = new_contract(tree, typed, corpus, policy)
         torch.manual_seed(typed.seed)
-        task = Task(build_voice(contract), needed_discriminator(typed), typed, policy, contract, tmp_path)
+        discriminator = needed_discriminator(typed)
+        task = task_of(typed.model)(build_voice(contract), discriminator, typed, policy, contract, tmp_path)
         policy.cast(task.voice)
         if task.discriminator is not None:
             policy.cast(task.discriminator)

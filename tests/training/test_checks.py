@@ -59,5 +59,5 @@ def test_griffinlim_learns_nothing(config: Callable[..., DictConfig]) -> None:
     typed.vocoder = GriffinLimConfig()
     (problem,) = check(typed)
     assert problem.startswith("vocoder=griffinlim has nothing to learn")
-    typed.trainer.stages.acoustic.steps = 1
+    typed.trainer.stages["acoustic"].steps = 1
     assert not check(typed)

@@ -53,6 +53,12 @@ def field_help(
             inside = field_help(fields, f"{name}.", variant_values(field.name, variant))
             rows += [(key, kind + whose, value, doc) for key, kind, value, doc in inside if key != f"{name}.name"]
         if typing.get_origin(annotation) is dict:
+            inner = typing.get_args(annotation)[-1]
+            if dataclasses.is_dataclass(inner) and isinstance(inner, type):
+                parts = dict.fromkeys(key[len(name) + 1 :].partition(".")[0] for key in known if key.startswith(name))
+                for part in filter(None, parts):
+                    rows += field_help(inner, f"{name}.{part}.", values, comments, variant_values)
+                continue
             keys = [key for key in known if key.startswith(f"{name}.")]
             rows += [(key, type(known[key]).__name__, _shown(known[key]), notes.get(key, "")) for key in keys]
     return rows

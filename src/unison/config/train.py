@@ -14,11 +14,17 @@ from unison.errors import UnisonError
 from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.prepare.config import DataConfig
 from unison.style.config import STYLES
-from unison.training.config import LossConfig, OptimConfig, SpeakersConfig, TrainerConfig
+from unison.training.config import LossConfig, NoLosses, OptimConfig, SpeakersConfig, TrainerConfig
 from unison.vocoders.config import DiscriminatorConfig, GriffinLimConfig, HifiGanConfig, IstftConfig
 
+LOSSES: dict[str, type] = {"emotivoice": LossConfig, "none": NoLosses}
 MODELS: dict[str, type] = {"emotivoice": EmotiVoiceConfig}
 VOCODERS: dict[str, type] = {"hifigan": HifiGanConfig, "istft": IstftConfig, "griffinlim": GriffinLimConfig}
+
+
+def model_name(model: object) -> str:
+    """The name that a model's settings carry in the tree."""
+    return next(name for name, kind in MODELS.items() if type(model) is kind)
 
 
 @dataclass
@@ -47,7 +53,8 @@ class TrainConfig:
     discriminator: DiscriminatorConfig
     precision: PrecisionConfig
     optim: OptimConfig
-    losses: LossConfig
+    losses: Any = field(metadata={"variants": LOSSES})
+    """What each loss counts."""
     trainer: TrainerConfig
     speakers: SpeakersConfig
     loader: LoaderConfig

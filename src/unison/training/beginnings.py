@@ -20,7 +20,7 @@ from unison.data.manifest import Corpus, CorpusInfo
 from unison.errors import UnisonError
 from unison.precision import PrecisionPolicy
 from unison.style import style_identity
-from unison.training.config import STAGES, SpeakersConfig
+from unison.training.config import SpeakersConfig
 from unison.training.task import Task
 from unison.vocoders.weight_norm import split
 
@@ -151,7 +151,7 @@ def _voice(
     parent = {"role": "init_from", "digest": base.digest, "step": base.step, "weights": base.weights_digest}
     if speakers.policy == "only_new":
         parent["held_rows"] = kept
-    trained = {name: base.trained.get(name, 0) for name in STAGES}
+    trained = dict(base.trained)
     log.info("starting from the weights of %s at step %d", ckpt, base.step)
     lost = [name for name in base.speakers if name not in lists.speakers]
     if lost:

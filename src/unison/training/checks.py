@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 from unison.builders import build_discriminator, build_vocoder
-from unison.config.train import TrainConfig
+from unison.config.train import LOSSES, TrainConfig, model_name
+from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.models.emotivoice.model import EmotiVoice
 from unison.precision import PRECISIONS
-from unison.training.config import STAGES
+from unison.training.config import STAGES, NoLosses
 from unison.vocoders.config import GriffinLimConfig
 from unison.vocoders.vocoder import Vocoder
 
@@ -18,7 +19,7 @@ MATMULS = ("highest", "high", "medium")
 
 def check(config: TrainConfig) -> list[str]:
     """Every contradiction in a training configuration, each with what to do."""
-    return [*_audio(config), *_training(config), *_modules(config)]
+    return [*_audio(config), *_training(config), *(_choices(config) or _modules(config))]
 
 
 def _audio(config: TrainConfig) -> list[str]:
@@ -34,6 +35,24 @@ def _audio(config: TrainConfig) -> list[str]:
             f"audio.n_fft={audio.n_fft} and audio.hop_length={audio.hop_length}: their difference must be even and"
             " not negative"
         )
+    return problems
+
+
+def _choices(config: TrainConfig) -> list[str]:
+    """Groups that were chosen for another model, and what an EmotiVoice's ask of each other."""
+    model, stages = model_name(config.model), config.trainer.stages
+    problems = []
+    if type(config.losses) is not LOSSES.get(model, NoLosses):
+        problems.append(f"losses: these are another model's than model={model}, which comes with its own")
+    if strange := stages.keys() - set(STAGES[model]):
+        known = ", ".join(STAGES[model])
+        problems.append(f"trainer.stages.{min(strange)}: model={model} has no such stage; it has {known}")
+    if problems or not isinstance(config.model, EmotiVoiceConfig):
+        return problems
+    if isinstance(config.vocoder, GriffinLimConfig) and not stages["acoustic"].steps:
+        problems.append("vocoder=griffinlim has nothing to learn: choose trainer=acoustic, or hifigan or istft")
+    if (stages["vocoder"].steps or stages["joint"].steps) and not (config.losses.mel or config.losses.stft):
+        problems.append("losses.mel and losses.stft are 0: one of them must teach the vocoder")
     return problems
 
 
@@ -67,10 +86,8 @@ def _training(config: TrainConfig) -> list[str]:
         asked = f"trainer.accelerator={config.trainer.accelerator}"
         problems.append(f"{asked}: this machine has no CUDA device; auto takes what is there")
     stages = config.trainer.stages
-    if not any(getattr(stages, name).steps for name in STAGES):
+    if not any(stage.steps for stage in stages.values()):
         problems.append("trainer.stages: every stage has 0 steps; choose trainer=joint, acoustic, vocoder or staged")
-    if isinstance(config.vocoder, GriffinLimConfig) and not stages.acoustic.steps:
-        problems.append("vocoder=griffinlim has nothing to learn: choose trainer=acoustic, or hifigan or istft")
     problems += [
         f"trainer.{what}={getattr(config.trainer, what)}: expected at least 1"
         for what in ("log_every", "validate_every")
@@ -83,11 +100,7 @@ def _training(config: TrainConfig) -> list[str]:
             for what in ("policy", "donor", "replay")
             if getattr(speakers, what) is not None
         ]
-    losses = config.losses
-    if (stages.vocoder.steps or stages.joint.steps) and not (losses.mel or losses.stft):
-        problems.append("losses.mel and losses.stft are 0: one of them must teach the vocoder")
-    for name in STAGES:
-        stage = getattr(stages, name)
+    for name, stage in stages.items():
         problems += [
             f"trainer.stages.{name}.{what}={getattr(stage, what)}: expected at least 1"
             for what in ("batch_size", "batch_frames", "accumulate")

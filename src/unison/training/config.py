@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-STAGES = ("acoustic", "vocoder", "joint")
+STAGES: dict[str, tuple[str, ...]] = {
+    "emotivoice": ("acoustic", "vocoder", "joint"),
+}
+"""Of each model (by the name that its settings carry), the stages in the order in which they run."""
 
 
 @dataclass
@@ -48,18 +51,6 @@ class SpeakersConfig:
 
 
 @dataclass
-class StagesConfig:
-    """The stages, in the order in which they run."""
-
-    acoustic: StageConfig
-    """The acoustic model alone: alignment, durations, pitch, energy and the decoder's mel."""
-    vocoder: StageConfig
-    """The vocoder alone, from the recordings' own mels."""
-    joint: StageConfig
-    """Both together, the vocoder reading the decoder's mel, as EmotiVoice trains."""
-
-
-@dataclass
 class LossConfig:
     """Weights of the losses, and when the binarisation loss sets in."""
 
@@ -92,6 +83,11 @@ class LossConfig:
 
 
 @dataclass
+class NoLosses:
+    """Nothing to weigh: the model has one loss."""
+
+
+@dataclass
 class EmaConfig:
     """Moving average of the weights; what is spoken with is the average."""
 
@@ -105,8 +101,10 @@ class EmaConfig:
 class TrainerConfig:
     """How a run goes on, and on what."""
 
-    stages: StagesConfig
-    """What is trained, in which order and for how long."""
+    stages: dict[str, StageConfig]
+    """What is trained and for how long; emotivoice has acoustic (alignment, durations, pitch, energy and the decoder's
+    mel), vocoder (from the recordings' own mels) and joint (both, the vocoder reading the decoder's mel), in that
+    order."""
     ema: EmaConfig
     """Moving average of the weights."""
     accelerator: str

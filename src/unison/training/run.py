@@ -23,9 +23,7 @@ from unison.config.prepare import PrepareConfig
 from unison.config.train import TrainConfig
 from unison.config.validate import validate
 from unison.contract.checkpoint import read_checkpoint
-from unison.data.datamodule import CorpusDataModule, Replay
-from unison.data.dataset import Numbering
-from unison.data.manifest import Corpus, Statistics
+from unison.data.manifest import Corpus
 from unison.errors import UnisonError
 from unison.precision import resolve_precision, set_matmul
 from unison.prepare.run import prepare_corpus
@@ -38,12 +36,14 @@ from unison.training.callbacks import (
     forget_metrics,
 )
 from unison.training.checkpoint_io import VerifiedCheckpointIO
-from unison.training.config import STAGES
 from unison.training.folders import Run, children_run, first_process, held, open_run
-from unison.training.moved import report
 from unison.training.task import Task
+from unison.training.tasks import task_of
 
 log = logging.getLogger(__name__)
+
+JUDGED = ("vocoder", "joint", "codec")
+"""Stages whose waveforms discriminators may judge."""
 
 
 def train(cfg: DictConfig) -> dict[str, float]:
@@ -75,7 +75,8 @@ def _train(run: Run) -> dict[str, float]:
         beginning = begin(config, contract, policy)
         contract = beginning.contract
     pl.seed_everything(config.seed, verbose=False)
-    task = Task(build_voice(contract), needed_discriminator(config), config, policy, contract, run.folder)
+    discriminator = needed_discriminator(config)
+    task = task_of(config.model)(build_voice(contract), discriminator, config, policy, contract, run.folder)
     start(task, beginning)
     policy.cast(task.voice)
     if task.discriminator is not None:
@@ -95,10 +96,7 @@ def _train(run: Run) -> dict[str, float]:
 
 def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
     """Train the stages that are left, one after the other."""
-    stages = [name for name in STAGES if getattr(task.config.trainer.stages, name).steps]
-    if not any(True for _ in task.voice.model.vocoder.parameters()) and stages != ["acoustic"]:
-        log.info("vocoder=griffinlim has nothing to learn: the acoustic stage alone is trained")
-        stages = ["acoustic"]
+    stages = task.stages()
     if checkpoint is not None:
         payload = read_checkpoint(checkpoint)
         task.restore(payload)
@@ -127,41 +125,19 @@ def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
     for name in stages:
         if checkpoint is None:
             task.start_stage(name)
-        data = CorpusDataModule(
-            prepared,
-            task.stage.batch_size,
-            task.stage.batch_frames,
-            task.config.loader,
-            seed=task.config.seed + STAGES.index(name),
-            # the contract's lists and scales, which after init_from are the ones that the weights were learnt with
-            numbering=Numbering(
-                task.contract.speakers,
-                task.contract.symbols,
-                task.contract.labels,
-                Statistics(**task.contract.statistics),
-            ),
-            style=task.config.style.name == "bert",
-            replay=replayed(task),
-            start_batch=task.progress.stage_batch,
-        )
+        data = task.data(prepared)
         make_trainer(task).fit(task, data, ckpt_path=checkpoint, weights_only=True)
         checkpoint = None
         if task.stopped_by is not None or not task.stage_done:
             break
     # a run whose time is up is over for its user, one that a signal stopped is not
-    if task.config.init_from is not None and stopping_signal(task) is None and first_process():
-        report(task, data.valid_set if len(data.valid_set) else data.train_sets[0])
+    if stopping_signal(task) is None and first_process():
+        task.report(data)
 
 
 def stopping_signal(task: Task) -> signal.Signals | None:
     """The signal that stopped the run, if one did."""
     return next((number for number in signal.Signals if number.name == task.stopped_by), None)
-
-
-def replayed(task: Task) -> Replay | None:
-    """The base's corpus, where the run hears it beside its own."""
-    speakers = task.config.speakers
-    return None if speakers.replay is None else Replay(Path(speakers.replay), speakers.replay_share)
 
 
 def make_trainer(task: Task) -> pl.Trainer:
@@ -199,18 +175,15 @@ def make_trainer(task: Task) -> pl.Trainer:
 
 def needed_discriminator(config: TrainConfig) -> nn.Module | None:
     """The discriminators, where a stage trains against them."""
-    stages = config.trainer.stages
-    adversarial = config.losses.adversarial > 0 and (stages.vocoder.steps or stages.joint.steps)
-    return build_discriminator(config.discriminator) if adversarial else None
+    judged = any(stage.steps for name, stage in config.trainer.stages.items() if name in JUDGED)
+    adversarial = getattr(config.losses, "adversarial", 0) > 0
+    return build_discriminator(config.discriminator) if adversarial and judged else None
 
 
 def summary(task: Task, corpus: Corpus) -> str:
     """Two lines on what is about to be trained on what."""
-    count = {
-        "acoustic": sum(p.numel() for p in task.voice.model.acoustic.parameters()),
-        "vocoder": sum(p.numel() for p in task.voice.model.vocoder.parameters()),
-        "discriminators": sum(p.numel() for p in task.discriminator.parameters()) if task.discriminator else 0,
-    }
+    parts = [*task.parts().items(), ("discriminators", task.discriminator)]
+    count = {name: sum(p.numel() for p in part.parameters()) for name, part in parts if part is not None}
     sizes = ", ".join(f"{name} {number / 1e6:.1f} M" for name, number in count.items() if number)
     info = corpus.info
     return (

@@ -1,7 +1,8 @@
-"""The Lightning module of the EmotiVoice family: acoustic model, vocoder, or both, under manual optimisation.
+"""What training is for every family: stages, optimisers, precision, averages and checkpoints, as a Lightning module.
 
-Lightning brings the loop, devices, loggers and checkpoint files. What manual optimisation leaves to the module
-(clipping, accumulation, the loss scaler, the step count) is here, once, for every precision.
+Lightning brings the loop, devices, loggers and checkpoint files. Optimisation is manual, since some models are judged
+by others that learn too; what that leaves to the module (clipping, accumulation, the loss scaler, the step count) is
+here, once, for every precision. A family's own module says what is learnt: see :mod:`unison.training.tasks`.
 """
 
 from __future__ import annotations
@@ -9,38 +10,25 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from unison.audio.mel import MelSpectrogram
-from unison.builders import Voice
 from unison.config.allowlist import instantiate
 from unison.config.train import TrainConfig
 from unison.contract.checkpoint import DISCRIMINATOR_PREFIX
 from unison.contract.contract import Contract
 from unison.contract.weights import weights_digest
-from unison.data.batch import Batch
 from unison.errors import UnisonError
-from unison.models.emotivoice.acoustic import TeacherForced
-from unison.models.emotivoice.alignment import forward_sum_loss
 from unison.precision import PrecisionPolicy, finite_check
-from unison.training.config import STAGES, OptimizerConfig, StageConfig
+from unison.training.config import OptimizerConfig, StageConfig
 from unison.training.freezing import HeldRows, held_rows, learning
-from unison.training.schedule import binarization_weight, learning_rate, step_seed
-from unison.training.segments import random_starts, take
-from unison.vocoders.gan_losses import (
-    MultiResolutionStftLoss,
-    discriminator_loss,
-    feature_loss,
-    generator_loss,
-    mel_loss,
-)
+from unison.training.schedule import learning_rate, step_seed
 
 Losses = dict[str, Tensor]
 
@@ -59,12 +47,24 @@ class Progress:
     minutes: float = 0.0
 
 
+class Utterances(Protocol):
+    """A batch, whatever it holds."""
+
+    keys: Sequence[str]
+    """Names of its utterances."""
+
+
 class Task(pl.LightningModule):
-    """Trains a :class:`Voice`; :meth:`start_stage` says which part of it."""
+    """Trains a voice, or a part of one, in stages; :meth:`start_stage` says which."""
+
+    STAGES: ClassVar[tuple[str, ...]]
+    """In the order in which they run."""
+    SHOWN: ClassVar[tuple[str, ...]] = ()
+    """Losses that the progress bar shows, beside their sum and the throughput."""
 
     def __init__(
         self,
-        voice: Voice,
+        voice: nn.Module,
         discriminator: nn.Module | None,
         config: TrainConfig,
         policy: PrecisionPolicy,
@@ -76,16 +76,13 @@ class Task(pl.LightningModule):
         self.voice = voice
         self.discriminator = discriminator
         self.ema = Average(voice, config.trainer.ema.decay) if config.trainer.ema.enabled else None
-        self.log_mel = MelSpectrogram(config.audio)
-        # from half a frame to two: long windows do not see what happens between frames
-        self.stft_loss = MultiResolutionStftLoss([config.audio.n_fft * k // 8 for k in (1, 2, 4, 8, 16)])
         self.config = config
         self.policy = policy
         self.contract = contract
         self.folder = folder
         self.scaler = policy.scaler()
-        self.progress = Progress(STAGES[0])
-        self.trained = dict.fromkeys(STAGES, 0)
+        self.progress = Progress(self.STAGES[0])
+        self.trained = dict.fromkeys(self.STAGES, 0)
         self.held_rows = held_rows(contract)
         self.learning = learning(voice, config.freeze, self.held_rows)
         self._held = HeldRows(voice, self.held_rows)
@@ -94,6 +91,50 @@ class Task(pl.LightningModule):
         self._validation_sums: dict[str, list[float]] = {}
         self._logged: dict[str, float] = {}
         self._clock = _Clock()
+
+    # -- what a family says --------------------------------------------------------------------------------------------
+
+    def parts(self) -> dict[str, nn.Module]:
+        """What there is, by name, to say how large it is."""
+        raise NotImplementedError
+
+    def parts_of(self, stage: str) -> tuple[str, ...]:
+        """Beginnings of the names of the parameters that a stage teaches."""
+        raise NotImplementedError
+
+    def losses(self, batch: Any, stepping: bool) -> Losses:
+        """Every loss of a batch, unweighted; discriminators take their own turn, and their step if ``stepping``."""
+        raise NotImplementedError
+
+    def loss_weights(self) -> dict[str, float]:
+        """What each loss counts; one without a weight is only shown."""
+        raise NotImplementedError
+
+    def validation_losses(self, batch: Any) -> Losses:
+        """Figures of the speaking voice on held-out utterances."""
+        raise NotImplementedError
+
+    def look_through(self, batch: Any) -> None:
+        """The batch's way through every layer, to find where it stops being finite."""
+        raise NotImplementedError
+
+    def seconds_of(self, batch: Any) -> float:
+        """Seconds of audio in a batch."""
+        raise NotImplementedError
+
+    def data(self, prepared: Path) -> pl.LightningDataModule:
+        """The stage's batches."""
+        raise NotImplementedError
+
+    def stages(self) -> list[str]:
+        """The stages that have steps."""
+        return [name for name in self.STAGES if self.config.trainer.stages[name].steps]
+
+    def preview(self, data: Any, count: int) -> None:
+        """Write what is to be heard and seen of the run's state, of ``count`` held-out utterances."""
+
+    def report(self, data: Any) -> None:
+        """What is to be said when all stages are done."""
 
     # -- where the run stands ------------------------------------------------------------------------------------------
 
@@ -105,8 +146,7 @@ class Task(pl.LightningModule):
     @property
     def stage(self) -> StageConfig:
         """Settings of the current stage."""
-        stage: StageConfig = getattr(self.config.trainer.stages, self.stage_name)
-        return stage
+        return self.config.trainer.stages[self.stage_name]
 
     @property
     def step(self) -> int:
@@ -138,7 +178,7 @@ class Task(pl.LightningModule):
         return self.stage_step >= self.stage.steps
 
     @property
-    def speaking_voice(self) -> Voice:
+    def speaking_voice(self) -> nn.Module:
         """The voice that is spoken with: the average where there is one."""
         return self.voice if self.ema is None else self.ema.module
 
@@ -151,15 +191,15 @@ class Task(pl.LightningModule):
 
     def headline(self) -> dict[str, str]:
         """The values that the progress bar shows."""
-        shown = ("loss", "mel", "decoder_mel", "forward_sum", "discriminator", "audio_per_second")
+        shown = ("loss", *self.SHOWN, "audio_per_second")
         return {name: f"{self._logged[name]:.3g}" for name in shown if name in self._logged}
 
     # -- Lightning's hooks ---------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """The optimizers of the stage: generator, and discriminators where the stage has a vocoder."""
+        """The optimizers of the stage: generator, and discriminators where it has some."""
         optimizers = [self._optimizer(self.config.optim.generator, self.parameters_of(self.stage_name))]
-        if self._has_discriminator:
+        if self.has_discriminator:
             assert self.discriminator is not None
             optimizers.append(self._optimizer(self.config.optim.discriminator, self.discriminator.parameters()))
         return optimizers
@@ -175,11 +215,11 @@ class Task(pl.LightningModule):
         self._held = HeldRows(self.voice, self.held_rows)
         self._clock = _Clock()
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Utterances, batch_idx: int) -> None:
         """The loader's turn is over."""
         self._clock.loaded()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
+    def training_step(self, batch: Utterances, batch_idx: int) -> None:
         """One batch: gradients, and a step where the accumulation is full."""
         self._seed(self.progress.stage_batch)
         self.progress.stage_batch += 1
@@ -189,10 +229,7 @@ class Task(pl.LightningModule):
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        if self.stage_name == "acoustic":
-            losses = self._acoustic_losses(self._teacher_forced(batch))
-        else:
-            losses = self._vocoder_losses(batch, optimizers, stepping)
+        losses = self.losses(batch, stepping)
         total = self._weighted_sum(losses)
         self._backward(total)
         if stepping:
@@ -207,11 +244,11 @@ class Task(pl.LightningModule):
             self.scaler.update()
             if self.ema is not None:
                 self.ema.update(self.voice)
-        self._clock.trained(float(batch.mel_lengths.sum()) / self.config.audio.frame_rate)
+        self._clock.trained(self.seconds_of(batch))
         if stepping and (self.stage_step % self.config.trainer.log_every == 0 or self.stage_step == 1):
             self._log_training(losses, total, rate, norm)
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Utterances, batch_idx: int) -> None:
         """Stop at the stage's end, or where something asked to."""
         if self.at_step_end and (self.stage_done or self.stopped_by is not None):
             self.trainer.should_stop = True
@@ -220,27 +257,7 @@ class Task(pl.LightningModule):
         """Everything random of the stage's batch of that number follows from here on."""
         world = self.trainer.world_size if self._trainer is not None else 1
         number = batch * world + self.global_rank
-        torch.manual_seed(step_seed(self.config.seed, STAGES.index(self.stage_name), number))
-
-    @torch.no_grad()
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Losses of the speaking voice on held-out utterances."""
-        voice = self.speaking_voice
-        metrics: Losses = {}
-        if self.trained["acoustic"] or self.trained["joint"]:
-            with self.policy.autocast():
-                out = run_acoustic(voice, batch)
-            metrics = self._acoustic_losses(out)
-            frames = (out.log_durations.float().exp() - 1 - out.durations).abs()
-            metrics["duration_frames"] = _masked_mean(frames, out.token_mask)
-        if self.trained["vocoder"] or self.trained["joint"]:
-            with self.policy.autocast():
-                waveform = voice.model.vocoder(batch.mel.transpose(1, 2), batch.mel_lengths)
-            error = (self.log_mel(waveform.float()[:, 0]) - batch.mel.transpose(1, 2)).abs().mean(1)
-            real = torch.arange(error.shape[1], device=error.device) < batch.mel_lengths[:, None]
-            metrics["mel"] = _masked_mean(error, real)
-        for name, value in metrics.items():
-            self._validation_sums.setdefault(name, []).append(float(value))
+        torch.manual_seed(step_seed(self.config.seed, self.STAGES.index(self.stage_name), number))
 
     def on_validation_epoch_end(self) -> None:
         """Means over the batches, to the loggers and to the run's metrics."""
@@ -282,94 +299,29 @@ class Task(pl.LightningModule):
         if checkpoint["scaler"]:
             self.scaler.load_state_dict(checkpoint["scaler"])
 
+    @torch.no_grad()
+    def validation_step(self, batch: Utterances, batch_idx: int) -> None:
+        """Losses of the speaking voice on held-out utterances."""
+        for name, value in self.validation_losses(batch).items():
+            self._validation_sums.setdefault(name, []).append(float(value))
+
     # -- losses --------------------------------------------------------------------------------------------------------
 
-    def _teacher_forced(self, batch: Batch) -> TeacherForced:
-        with self.policy.autocast():
-            return run_acoustic(self.voice, batch)
-
-    def _acoustic_losses(self, out: TeacherForced) -> Losses:
-        log_durations = (out.durations.float() + 1).log()
-        tokens, frames = out.token_mask, out.frame_mask
-        return {
-            "duration": _masked_mean((out.log_durations.float() - log_durations).abs(), tokens),
-            "pitch": _masked_mean((out.pitch.float() - out.pitch_targets.float()).abs(), tokens),
-            "energy": _masked_mean((out.energy.float() - out.energy_targets.float()).abs(), tokens),
-            "forward_sum": forward_sum_loss(out.log_p_attn, tokens.sum(1), frames.sum(1)),
-            "binarization": out.bin_loss,
-            "decoder_mel": _masked_mean((out.mel.float() - out.mel_targets.float()).abs().mean(-1), frames),
-        }
-
-    def _vocoder_losses(self, batch: Batch, optimizers: list[torch.optim.Optimizer], stepping: bool) -> Losses:
-        """The generator's losses on segments; the discriminators take their own turn on the way."""
-        losses, draws, real = self._segments(batch)
-        losses["mel"] = mel_loss(draws, real, self.log_mel)
-        if self.config.losses.stft:
-            losses["stft"] = self.stft_loss(draws, real)
-        if (
-            self._has_discriminator
-            and self.trained["vocoder"] + self.trained["joint"] >= self.config.losses.adversarial_start
-        ):
-            losses |= self._adversarial_losses(real, draws[0], optimizers[1], stepping, batch)
-        return losses
-
-    def _segments(self, batch: Batch) -> tuple[Losses, list[Tensor], Tensor]:
-        """Segments [B, 1, L] as the vocoder draws them and as recorded; in the joint stage the acoustic losses too."""
-        losses: Losses = {}
-        mel = batch.mel
-        if self.stage_name == "joint":
-            out = self._teacher_forced(batch)
-            losses = self._acoustic_losses(out)
-            mel = self.voice.model.acoustic.denormalise(out.mel)
-        hop, frames, size = self.config.audio.hop_length, batch.mel_lengths, self.config.model.segment_frames
-        starts = random_starts(frames, size)
-        floor = math.log(self.config.audio.log_floor)
-        with self.policy.autocast():
-            segment = take(mel.transpose(1, 2), starts, size, frames, fill=floor)
-            draws = self.voice.model.vocoder.draws(segment)
-        return losses, draws, take(batch.waveform, starts * hop, size * hop, frames * hop, fill=0.0)
-
-    def _adversarial_losses(
-        self, real: Tensor, fake: Tensor, optimizer: torch.optim.Optimizer, stepping: bool, batch: Batch
-    ) -> Losses:
-        """Both sides' losses of one hearing: the references let the generator be heard again after the discriminators
-        have learnt, which doubles what the discriminators cost."""
-        judge, weights = self.discriminator, self.config.losses
-        assert judge is not None
-        heard = fake.detach().requires_grad_()
-        with self.policy.autocast():
-            real_logits, real_features = judge(real)
-            fake_logits, fake_features = judge(heard)
-        adversarial, matching = generator_loss(fake_logits), feature_loss(real_features, fake_features)
-        asked = self.scaler.scale(weights.adversarial * adversarial + weights.feature_matching * matching)
-        (gradient,) = torch.autograd.grad(asked, heard, retain_graph=True)
-        loss = discriminator_loss(real_logits, fake_logits)
-        self._backward(loss)
-        self._optimize(optimizer, judge.parameters(), stepping, batch, loss, "discriminator")
-        # the gradient of both is carried by one
-        asked_of_one = gradient / (self.scaler.get_scale() * weights.adversarial)
-        return {
-            "adversarial": adversarial.detach() + _Carrier.apply(fake, asked_of_one),
-            "feature_matching": matching.detach(),
-            "discriminator": loss.detach(),
-        }
-
     def _weighted_sum(self, losses: Losses) -> Tensor:
-        weights = vars(self.config.losses) | {"binarization": binarization_weight(self.config.losses, self.step)}
+        weights = self.loss_weights()
         return torch.stack([weights[name] * value for name, value in losses.items() if weights.get(name)]).sum()
 
     # -- optimisation --------------------------------------------------------------------------------------------------
 
     @property
-    def _has_discriminator(self) -> bool:
-        return self.stage_name != "acoustic" and self.discriminator is not None and self.config.losses.adversarial > 0
+    def has_discriminator(self) -> bool:
+        """Whether the stage has discriminators that learn."""
+        return self.discriminator is not None
 
     def parameters_of(self, stage: str) -> list[nn.Parameter]:
-        """What of the voice a stage teaches."""
-        parts = {"acoustic": ("model.acoustic.", "style."), "vocoder": ("model.vocoder.",)}
-        parts["joint"] = (*parts["acoustic"], *parts["vocoder"])
-        own = self.voice.named_parameters()
-        return [parameter for name, parameter in own if name in self.learning and name.startswith(parts[stage])]
+        """What a stage teaches."""
+        own, parts = self.voice.named_parameters(), self.parts_of(stage)
+        return [parameter for name, parameter in own if name in self.learning and name.startswith(parts)]
 
     def _optimizer(self, config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         settings = vars(config) | {"eps": self.policy.epsilon(config.eps), "lr": self.stage.learning_rate}
@@ -388,7 +340,7 @@ class Task(pl.LightningModule):
         optimizer: torch.optim.Optimizer,
         parameters: Iterable[nn.Parameter],
         stepping: bool,
-        batch: Batch,
+        batch: Utterances,
         loss: Tensor,
         side: str,
     ) -> float:
@@ -410,7 +362,7 @@ class Task(pl.LightningModule):
         optimizer.zero_grad(set_to_none=True)
         return float(norm)
 
-    def _stop_if_not_finite(self, loss: Tensor, batch: Batch, side: str) -> None:
+    def _stop_if_not_finite(self, loss: Tensor, batch: Utterances, side: str) -> None:
         value = float(loss.detach())
         if math.isfinite(value):
             return
@@ -431,19 +383,12 @@ class Task(pl.LightningModule):
             " recordings"
         )
 
-    def _origin(self, batch: Batch) -> str:
+    def _origin(self, batch: Utterances) -> str:
         """The layer at which the batch's forward pass is first not finite, for the message; empty if it is."""
         self._seed(self.progress.stage_batch - 1)
         try:
             with torch.no_grad(), finite_check(self):
-                if self.stage_name == "acoustic":
-                    self._teacher_forced(batch)
-                else:
-                    _, draws, real = self._segments(batch)
-                    if self._has_discriminator:
-                        assert self.discriminator is not None
-                        with self.policy.autocast():
-                            self.discriminator(torch.cat((real, draws[0])))
+                self.look_through(batch)
         except FloatingPointError as error:
             return f"; it begins where {error}"
         return ""
@@ -462,19 +407,6 @@ class Task(pl.LightningModule):
         values = {f"train/{name}": value for name, value in self._logged.items()}
         for logger in self.loggers:
             logger.log_metrics(values, step=self.step)
-
-
-class _Carrier(torch.autograd.Function):
-    """0, whose gradient with respect to a tensor is a given one, be it finite or not."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient)
-        return tensor.new_zeros(())
-
-    @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
-        return outer[0] * ctx.saved_tensors[0], None
 
 
 class _Clock:
@@ -515,14 +447,14 @@ class Average(nn.Module):
 
     n_averaged: Tensor
 
-    def __init__(self, voice: Voice, decay: float) -> None:
+    def __init__(self, voice: nn.Module, decay: float) -> None:
         super().__init__()
         self.decay = decay
         self.module = copy.deepcopy(voice).requires_grad_(False).eval()
         self.register_buffer("n_averaged", torch.tensor(0))
 
     @torch.no_grad()
-    def update(self, voice: Voice) -> None:
+    def update(self, voice: nn.Module) -> None:
         """Take in the parameters that learn; the first time they are the average."""
         n = float(self.n_averaged)
         decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
@@ -533,23 +465,6 @@ class Average(nn.Module):
         self.n_averaged += 1
 
 
-def run_acoustic(voice: Voice, batch: Batch) -> TeacherForced:
-    """The acoustic model's training pass on a batch."""
-    style, content = voice.vectors(batch.labels, batch.style, batch.content)
-    out: TeacherForced = voice.model.acoustic(
-        batch.tokens,
-        batch.token_lengths,
-        batch.speakers,
-        style,
-        content,
-        batch.mel,
-        batch.mel_lengths,
-        batch.pitch,
-        batch.energy,
-        batch.prior,
-    )
-    return out
-
-
-def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the values where the mask, which broadcasts to them, is true."""
     return (values * mask).sum() / mask.sum()
