@@ -33,7 +33,6 @@ from unison.training.run import needed_discriminator
 from unison.training.task import Task
 from unison.training.tasks import task_of
 
-
 ACOUSTIC = [
     "trainer.stages.acoustic.steps=2",
     "trainer.stages.vocoder.steps=0",
