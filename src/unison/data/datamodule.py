@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Sampler
 
 from unison.data.batch import Batch, Item, collate
 from unison.data.config import LoaderConfig
@@ -47,8 +47,22 @@ class Replay:
         return [utterance for _, _, utterance in order[: round(count * self.share / (1 - self.share))]]
 
 
-class CorpusDataModule(LightningDataModule):
-    """Training batches without end, and the same validation batches every time.
+class Clips(Protocol):
+    """Utterances as a model's items."""
+
+    utterances: Sequence[Utterance]
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """What an item adds to a batch, in the units of `batch_frames`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class DataModule(LightningDataModule):
+    """Training batches without end, and the same validation batches every time; a subclass says what an item is.
 
     Batches are already shared out over the ranks: the trainer needs `use_distributed_sampler=False`.
 
@@ -64,26 +78,20 @@ class CorpusDataModule(LightningDataModule):
         batch_frames: int,
         loader: LoaderConfig | None = None,
         seed: int = 0,
-        numbering: Numbering | None = None,
-        style: bool = True,
         start_batch: int = 0,
-        replay: Replay | None = None,
     ) -> None:
         """Serve the prepared corpus in `folder`.
 
         Args:
             folder: what `unison.prepare.prepare` wrote.
             batch_size: utterances in a batch, at most.
-            batch_frames: mel frames in a batch, padding included, at most.
+            batch_frames: frames in a batch, padding included, at most.
             loader: worker processes and the size of a validation.
             seed: decides the order of the training batches.
-            numbering: ids and scales of the model, when they are not the corpus's own.
-            style: deliver the corpus's style vectors, if it has any.
             start_batch: this rank's first training batch.
-            replay: what is heard beside it.
 
         Raises:
-            UnisonError: nothing is left to learn from; the replayed corpus has other features.
+            UnisonError: nothing is left to learn from.
         """
         super().__init__()
         self.corpus = Corpus(folder)
@@ -99,32 +107,95 @@ class CorpusDataModule(LightningDataModule):
         held_out = sorted(self.corpus.split("valid"), key=lambda u: hashlib.sha256(u.key.encode()).digest())
         if self.loader.overfit:
             learnt = held_out = learnt[: self.loader.overfit]
-        self.train_sets = [UtteranceDataset(self.corpus, learnt, numbering, style)]
-        if replay is not None:
-            self.train_sets.append(self._replayed(replay, len(learnt), numbering or Numbering.of(self.corpus), style))
-        self.valid_set = UtteranceDataset(self.corpus, held_out[: self.loader.valid_clips], numbering, style)
+        self.train_sets: list[Clips] = [self.clips(learnt)]
+        self.valid_set = self.clips(held_out[: self.loader.valid_clips])
 
-    def train_sampler(self) -> BucketSampler:
+    def clips(self, utterances: Sequence[Utterance]) -> Clips:
+        """The utterances as items."""
+        raise NotImplementedError
+
+    def collate(self, items: Sequence[Any]) -> Any:
+        """Items as a batch."""
+        raise NotImplementedError
+
+    def train_sampler(self) -> Sampler[list[int]]:
         """The stream of training batches, as the loader will read it."""
         rank, world = self._ranks()
-        lengths = [u.frames for dataset in self.train_sets for u in dataset.utterances]
+        lengths = [length for dataset in self.train_sets for length in dataset.lengths]
         return BucketSampler(lengths, self.batch_frames, self.batch_size, self.seed, self.start_batch, rank, world)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(ConcatDataset(self.train_sets), self.train_sampler(), self.loader.num_workers)
+    def train_dataloader(self) -> DataLoader[Any]:
+        dataset: Any = ConcatDataset(self.train_sets)  # type: ignore[arg-type]
+        return self._loader(dataset, self.train_sampler(), self.loader.num_workers)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        lengths = [u.frames for u in self.valid_set.utterances]
+    def val_dataloader(self) -> DataLoader[Any]:
         batches = [
             members[i : i + capacity].tolist()
-            for members, capacity in buckets_of(lengths, self.batch_frames, self.batch_size)
+            for members, capacity in buckets_of(self.valid_set.lengths, self.batch_frames, self.batch_size)
             for i in range(0, len(members), capacity)
         ]
         # few and short: not worth a process that lives as long as the training, nor sharing out over the ranks
         return self._loader(self.valid_set, batches, 0)
 
-    def _replayed(self, replay: Replay, count: int, numbering: Numbering, style: bool) -> UtteranceDataset:
+    def _ranks(self) -> tuple[int, int]:
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+
+    def _loader(self, dataset: Any, batches: Any, workers: int) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,
+            num_workers=workers,
+            prefetch_factor=self.loader.prefetch if workers else None,
+            persistent_workers=workers > 0,
+            pin_memory=self.loader.pin_memory,
+            collate_fn=self.collate,
+            worker_init_fn=_leave_signals_to_the_parent,
+            # without its own, a loader draws from the global generator and a resumed run would differ
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+
+class CorpusDataModule(DataModule):
+    """Everything that EmotiVoice learns from: see :class:`UtteranceDataset`."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *settings: Any,
+        numbering: Numbering | None = None,
+        style: bool = True,
+        replay: Replay | None = None,
+        **named: Any,
+    ) -> None:
+        """As :class:`DataModule`.
+
+        Args:
+            folder: what `unison.prepare.prepare` wrote.
+            settings: as there.
+            numbering: ids and scales of the model, when they are not the corpus's own.
+            style: deliver the corpus's style vectors, if it has any.
+            replay: what is heard beside it.
+            named: as there.
+
+        Raises:
+            UnisonError: nothing is left to learn from; the replayed corpus has other features.
+        """
+        self.numbering = numbering
+        self.style = style
+        super().__init__(folder, *settings, **named)
+        if replay is not None:
+            self.train_sets.append(self._replayed(replay, len(self.train_sets[0])))
+
+    def clips(self, utterances: Sequence[Utterance]) -> UtteranceDataset:
+        return UtteranceDataset(self.corpus, utterances, self.numbering, self.style)
+
+    def collate(self, items: Sequence[Item]) -> Batch:
+        return collate(items)
+
+    def _replayed(self, replay: Replay, count: int) -> UtteranceDataset:
         corpus = Corpus(replay.folder)
+        numbering = self.numbering or Numbering.of(self.corpus)
         problems = []
         if not 0 < replay.share < 1:
             problems.append(f"speakers.replay_share={replay.share:g}: expected more than 0 and less than 1")
@@ -135,32 +206,14 @@ class CorpusDataModule(LightningDataModule):
             self.corpus.info.frontend_version,
         ):
             problems.append(f"speakers.replay={replay.folder}: prepared with another text frontend than this corpus")
-        if style and corpus.info.style_identity != self.corpus.info.style_identity:
+        if self.style and corpus.info.style_identity != self.corpus.info.style_identity:
             problems.append(f"speakers.replay={replay.folder}: prepared with another style encoder than this corpus")
         if problems:
             raise UnisonError(problems)
         chosen = replay.utterances(corpus, count, numbering.speakers)
         if not chosen:
             raise UnisonError(f"speakers.replay={replay.folder}: none of its speakers is in this run's table")
-        return UtteranceDataset(corpus, chosen, numbering, style)
-
-    def _ranks(self) -> tuple[int, int]:
-        trainer = self.trainer
-        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-
-    def _loader(self, dataset: Dataset[Item], batches: Any, workers: int) -> DataLoader[Batch]:
-        return DataLoader(
-            dataset,  # type: ignore[arg-type]
-            batch_sampler=batches,
-            num_workers=workers,
-            prefetch_factor=self.loader.prefetch if workers else None,
-            persistent_workers=workers > 0,
-            pin_memory=self.loader.pin_memory,
-            collate_fn=collate,
-            worker_init_fn=_leave_signals_to_the_parent,
-            # without its own, a loader draws from the global generator and a resumed run would differ
-            generator=torch.Generator().manual_seed(self.seed),
-        )
+        return UtteranceDataset(corpus, chosen, numbering, self.style)
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

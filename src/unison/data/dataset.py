@@ -59,6 +59,11 @@ class UtteranceDataset(Dataset[Item]):
         self._labels = {label: _ids(["", *self.numbering.labels.get(label, [])]) for label in CLASSES}
         self._check()
 
+    @property
+    def lengths(self) -> list[int]:
+        """Mel frames of the utterances."""
+        return [utterance.frames for utterance in self.utterances]
+
     def __len__(self) -> int:
         return len(self.utterances)
 

@@ -119,7 +119,8 @@ class EmotiVoiceTask(WaveformTask):
         from unison.training.moved import report
 
         if self.config.init_from is not None:
-            report(self, data.valid_set if len(data.valid_set) else data.train_sets[0])
+            clips: Any = data.valid_set if len(data.valid_set) else data.train_sets[0]
+            report(self, clips)
 
     def _teacher_forced(self, batch: Batch) -> TeacherForced:
         with self.policy.autocast():
