@@ -61,7 +61,6 @@ def continued(contract: Contract, before: Contract) -> Contract:
     Raises:
         UnisonError: the corpus or the settings are not what the run was trained on so far.
     """
-    # after init_from the lists and scales are the base's, grown; the corpus's own must still be among them
     here, there = Lists.of(contract), Lists.of(before)
     missing = {
         "speakers": set(here.speakers) - set(there.speakers),
@@ -70,15 +69,14 @@ def continued(contract: Contract, before: Contract) -> Contract:
     if contract.style.get("name") == "labels":
         missing |= {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
     problems = [f"{what}: {', '.join(sorted(names))} new since" for what, names in missing.items() if names]
-    now = contract.replace(
-        speakers=before.speakers,
-        symbols=before.symbols,
-        labels=before.labels,
-        statistics=before.statistics,
-        components=before.components,
-    )
-    if contract.style.get("name") == "labels":
-        now = now.replace(style=before.style)
+    now = contract.replace(components=before.components)
+    if any(parent.get("role") == "init_from" for parent in before.parents):
+        # the lists and scales are the base's, grown: the corpus's own need not be the same, only among them
+        now = now.replace(
+            speakers=before.speakers, symbols=before.symbols, labels=before.labels, statistics=before.statistics
+        )
+        if contract.style.get("name") == "labels":
+            now = now.replace(style=before.style)
     problems += told(incompatibilities(before, now))
     for what in ("fingerprint", "replayed"):
         was, now_is = before.data.get(what, ""), contract.data.get(what, "")
