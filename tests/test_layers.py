@@ -84,7 +84,8 @@ FOREIGN: dict[str, set[str]] = {
         "prepare",
         "training",
     },
-    "transformers": {"style"},
+    "transformers": {"models", "style"},
+    "vector_quantize_pytorch": {"models"},
     "soundfile": {"audio", "prepare"},
     "matplotlib": {"evaluation", "training"},
 }
