@@ -91,7 +91,7 @@ def test_help_explains_each_knob_with_its_yaml_value(command: Run, name: str) ->
     assert COMMANDS[name].summary in done.out
     assert max(len(line) for line in done.out.splitlines() if " = " not in line) <= 100
     for knob, value in values_of(name).items():
-        if knob.endswith(".name") and knob.partition(".")[0] in ("style", "model", "vocoder", "losses"):
+        if knob.endswith(".name") and knob.partition(".")[0] in ("style", "model", "vocoder", "losses", "codec"):
             knob = knob.removesuffix(".name")
         if knob in ("callbacks", "logger"):
             continue

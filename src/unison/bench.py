@@ -90,7 +90,7 @@ def synthesis(repeats: int, overrides: list[str], precision: str) -> dict[str, f
     from unison.precision import resolve_precision
     from unison.vocoders.weight_norm import fold_weight_norm
 
-    voice = build_voice(contract(overrides)).eval()
+    voice: Any = build_voice(contract(overrides)).eval()
     fold_weight_norm(voice)
     policy = resolve_precision(precision, "cpu")
     policy.cast(voice)

@@ -20,7 +20,12 @@ from unison.config.train import MODELS, VOCODERS
 from unison.config.validate import validate
 from unison.contract.contract import Contract
 from unison.contract.weights import check_state
+from unison.errors import UnisonError
+from unison.models.codec.codec import Codec
+from unison.models.codec.config import CodecConfig
 from unison.models.emotivoice.model import EmotiVoice
+from unison.models.speaker_encoder.config import SpeakerEncoderConfig
+from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.style.config import STYLES, LabelStyleConfig
 from unison.style.labels import LabelStyle
 from unison.style.none import NoStyle
@@ -63,8 +68,35 @@ class Voice(nn.Module):
         return torch.cat((self.style(labels).to(style.dtype), style), dim=-1), content
 
 
-def build_voice(contract: Contract) -> Voice:
-    """The voice that a contract describes, with freshly drawn weights and the corpus's mel statistics."""
+def build_voice(contract: Contract) -> nn.Module:
+    """What a contract describes, with freshly drawn weights: an EmotiVoice, or a part of the MetaVoice family.
+
+    Raises:
+        UnisonError: this unison knows no such model.
+    """
+    tree = contract.tree()
+    builders = {"emotivoice": _emotivoice, "codec": _codec, "speaker_encoder": _speaker_encoder}
+    build = builders.get(tree.model.get("name", "emotivoice"))
+    if build is None:
+        raise UnisonError(f"model={tree.model.name}: this unison builds {', '.join(builders)}; install a newer one")
+    return build(contract)
+
+
+def _codec(contract: Contract) -> Codec:
+    tree = contract.tree()
+    return Codec(validate(_sizes(tree), CodecConfig), contract.audio.sample_rate)
+
+
+def _speaker_encoder(contract: Contract) -> SpeakerEncoder:
+    return SpeakerEncoder(validate(_sizes(contract.tree()), SpeakerEncoderConfig))
+
+
+def _sizes(tree: DictConfig) -> dict[str, Any]:
+    return {name: value for name, value in tree.model.items() if name != "name"}
+
+
+def _emotivoice(contract: Contract) -> Voice:
+    """With the corpus's mel statistics."""
     config = voice_config(contract.tree())
     style: NoStyle | LabelStyle = NoStyle()
     if isinstance(config.style, LabelStyleConfig):
@@ -84,8 +116,8 @@ def build_voice(contract: Contract) -> Voice:
     return Voice(model, style)
 
 
-def trained_voice(contract: Contract, weights: Mapping[str, Tensor], where: str = "") -> Voice:
-    """The voice that a contract describes with its trained weights, weight norm folded, in eval mode.
+def trained_voice(contract: Contract, weights: Mapping[str, Tensor], where: str = "") -> nn.Module:
+    """What a contract describes with its trained weights, weight norm folded, in eval mode.
 
     Raises:
         UnisonError: tensors are missing, left over or of another shape, each named behind `where`.

@@ -15,7 +15,8 @@ class TextConfig:
     """How text becomes symbols."""
 
     frontend: str
-    """auto (by script), english (ARPAbet) or mandarin (initials and finals with tones)."""
+    """auto (by script), english (ARPAbet), mandarin (initials and finals with tones) or characters (of any
+    language)."""
 
 
 @dataclass

@@ -11,15 +11,27 @@ from unison.config.compilation import CompileConfig
 from unison.config.prepare import TextConfig
 from unison.data.config import LoaderConfig
 from unison.errors import UnisonError
+from unison.models.codec.config import CodecConfig, EncodecConfig, NoCodecConfig, TrainedCodecConfig
 from unison.models.emotivoice.config import EmotiVoiceConfig
+from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.prepare.config import DataConfig
 from unison.style.config import STYLES
-from unison.training.config import LossConfig, NoLosses, OptimConfig, SpeakersConfig, TrainerConfig
-from unison.vocoders.config import DiscriminatorConfig, GriffinLimConfig, HifiGanConfig, IstftConfig
+from unison.training.config import CodecLossConfig, LossConfig, NoLosses, OptimConfig, SpeakersConfig, TrainerConfig
+from unison.vocoders.config import DiscriminatorConfig, GriffinLimConfig, HifiGanConfig, IstftConfig, NoVocoderConfig
 
-LOSSES: dict[str, type] = {"emotivoice": LossConfig, "none": NoLosses}
-MODELS: dict[str, type] = {"emotivoice": EmotiVoiceConfig}
-VOCODERS: dict[str, type] = {"hifigan": HifiGanConfig, "istft": IstftConfig, "griffinlim": GriffinLimConfig}
+LOSSES: dict[str, type] = {"emotivoice": LossConfig, "codec": CodecLossConfig, "none": NoLosses}
+MODELS: dict[str, type] = {
+    "emotivoice": EmotiVoiceConfig,
+    "codec": CodecConfig,
+    "speaker_encoder": SpeakerEncoderConfig,
+}
+VOCODERS: dict[str, type] = {
+    "hifigan": HifiGanConfig,
+    "istft": IstftConfig,
+    "griffinlim": GriffinLimConfig,
+    "none": NoVocoderConfig,
+}
+CODECS: dict[str, type] = {"none": NoCodecConfig, "trained": TrainedCodecConfig, "encodec": EncodecConfig}
 
 
 def model_name(model: object) -> str:
@@ -47,9 +59,12 @@ class TrainConfig:
     style: Any = field(metadata={"variants": STYLES})
     """What a prompt becomes."""
     model: Any = field(metadata={"variants": MODELS})
-    """The acoustic model."""
+    """What is trained: emotivoice (text to mel to waveform), or a part of the MetaVoice family: codec, speaker_encoder,
+    metavoice_first (text to the first codebooks' codes), metavoice_second (to the others')."""
     vocoder: Any = field(metadata={"variants": VOCODERS})
     """Mel to waveform."""
+    codec: Any = field(metadata={"variants": CODECS})
+    """What turns waveforms into codes and back, for a language model."""
     discriminator: DiscriminatorConfig
     precision: PrecisionConfig
     optim: OptimConfig
@@ -87,6 +102,13 @@ class TrainConfig:
         if problems := target_problems(built | {"optim": optim}):
             raise UnisonError(problems)
 
+    speaker_encoder: str | None = None
+    """A trained speaker encoder (a run folder, checkpoint or exported folder), for a language model."""
+    first_stage: str | None = None
+    """For metavoice_second: the voice whose first stage it completes, with its codec and speaker encoder."""
+    second_stage: str | None = None
+    """For metavoice_first: the voice whose second stage completes it; none where the first predicts all codebooks; null
+    leaves it to be trained."""
     overwrite: bool = False
     """Delete the run that the folder holds and start anew."""
     compile: CompileConfig = field(default_factory=CompileConfig)

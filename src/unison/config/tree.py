@@ -82,8 +82,11 @@ def values_in(group: str, choice: str) -> dict[str, Any]:
 
     if choice not in groups().get(group, []):
         return {}
+    # a file may choose other groups too, which are there in a whole tree alone
+    root = "train" if group in groups_of("train") else f"{group}/{choice}"
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return flat(OmegaConf.to_container(compose(f"{group}/{choice}")))
+        tree = compose(root, [f"{group}={choice}"] if root == "train" else [])
+        return flat(OmegaConf.to_container(tree[group]), group)
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Contract:
     geometry: dict[str, int | float]
     """The fields of `AudioGeometry`."""
     kind: str = "tts"
-    """What is inside: `tts` (text to speech), `acoustic` (text to mel), `vocoder`, `codec`."""
+    """What is inside: `tts` (text to speech), `codec`, `speaker_encoder`."""
     family: str = "emotivoice"
     """The model family."""
     labels: dict[str, list[str]] = field(default_factory=dict)

@@ -389,6 +389,8 @@ def load(
     policy = resolve_precision(precision or contract.precision["ran"], target)
     set_matmul(contract.tree().precision.matmul)
     voice = trained_voice(contract, weights, str(found.file))
+    if not isinstance(voice, Voice):
+        raise UnisonError(f"ckpt={ckpt}: holds a {contract.kind.replace('_', ' ')}, which speaks nothing by itself")
     check_weights(weights, contract.weights_digest, str(found.file))
     policy.cast(voice)
     return Synthesizer(contract, voice.to(target), policy, target, vocoder, style_path, compile)

@@ -9,7 +9,7 @@ from typing import Protocol
 from unison.errors import UnisonError
 from unison.text.symbols import BOUNDARY
 
-FRONTENDS = ("auto", "english", "mandarin")
+FRONTENDS = ("auto", "english", "mandarin", "characters")
 HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff〇"
 _HAN = re.compile(f"[{HAN}]")
 _LATIN_RUN = re.compile(r"[A-Za-zÀ-ɏ]+(?:[^\S\n]*[A-Za-zÀ-ɏ'’.,;:!?\-]+)*")
@@ -53,9 +53,22 @@ class AutoFrontend:
         return [BOUNDARY, *symbols, BOUNDARY]
 
 
+class CharactersFrontend:
+    """The characters themselves, of any language: for models that read text through a tokenizer, or not at all."""
+
+    name = "characters"
+    version = "1"
+
+    def symbols(self, text: str) -> list[str]:
+        """The characters of ``text`` after :func:`unison.text.bpe.normalise`."""
+        from unison.text.bpe import normalise
+
+        return [BOUNDARY, *normalise(text), BOUNDARY]
+
+
 @cache
 def frontend(name: str) -> Frontend:
-    """The frontend called ``name``: "mandarin", "english" or "auto"."""
+    """The frontend called ``name``: one of :data:`FRONTENDS`."""
     # Imported here: the dictionary of one language is not loaded for the other.
     if name == "mandarin":
         from unison.text.mandarin import MandarinFrontend
@@ -67,6 +80,8 @@ def frontend(name: str) -> Frontend:
         return EnglishFrontend()
     if name == "auto":
         return AutoFrontend()
+    if name == "characters":
+        return CharactersFrontend()
     raise UnisonError(f"there is no text frontend '{name}'; use one of {', '.join(FRONTENDS)}")
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from unison.config.train import TrainConfig
+from unison.config.train import TrainConfig, model_name
 from unison.contract.checkpoint import ResolvedCkpt, judging_weights, read_checkpoint, read_weights, resolve_ckpt
 from unison.contract.compare import SECTIONS, Difference, incompatibilities
 from unison.contract.contract import Contract
@@ -27,6 +28,12 @@ from unison.vocoders.weight_norm import split
 log = logging.getLogger(__name__)
 
 POLICIES = ("strict", "extend", "only_new", "replace")
+KINDS = {
+    "emotivoice": ("tts", "emotivoice"),
+    "codec": ("codec", "metavoice"),
+    "speaker_encoder": ("speaker_encoder", "metavoice"),
+}
+"""For each model, what its checkpoints hold, and of which family."""
 VOCODER = "model.vocoder."
 """Where a voice's state dict has its vocoder."""
 
@@ -39,15 +46,23 @@ def new_contract(tree: DictConfig, config: TrainConfig, corpus: Corpus, policy: 
     info = corpus.info
     replay = config.speakers.replay
     replayed = {} if replay is None else {"replayed": CorpusInfo.read(replay).fingerprint}
+    kind, family = KINDS[model_name(config.model)]
+    read: dict[str, Any] = {}
+    if family == "emotivoice":
+        read = {
+            "speakers": list(corpus.speakers),
+            "symbols": list(corpus.symbols),
+            "labels": {name: list(values) for name, values in corpus.labels.items()},
+            "statistics": dict(vars(corpus.statistics)),
+            "style": style_identity(config.style, corpus.labels),
+            "frontend": {"name": info.frontend, "version": info.frontend_version},
+        }
     return Contract(
         config=OmegaConf.to_yaml(tree, resolve=True),
-        speakers=list(corpus.speakers),
-        symbols=list(corpus.symbols),
+        kind=kind,
+        family=family,
+        **read,
         geometry=dict(vars(config.audio)),
-        labels={name: list(values) for name, values in corpus.labels.items()},
-        statistics=dict(vars(corpus.statistics)),
-        style=style_identity(config.style, corpus.labels),
-        frontend={"name": info.frontend, "version": info.frontend_version},
         precision={"asked": policy.asked, "ran": policy.ran},
         data={"name": info.name, "fingerprint": info.fingerprint, "sizes": info.sizes, "seconds": info.seconds}
         | replayed,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from unison.builders import build_discriminator, build_vocoder
 from unison.config.train import LOSSES, TrainConfig, model_name
+from unison.models.codec.codec import Codec
+from unison.models.codec.config import CodecConfig
 from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.models.emotivoice.model import EmotiVoice
+from unison.models.speaker_encoder.config import SpeakerEncoderConfig
+from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.precision import PRECISIONS
 from unison.training.config import STAGES, NoLosses
-from unison.vocoders.config import GriffinLimConfig
+from unison.vocoders.config import GriffinLimConfig, NoVocoderConfig
 from unison.vocoders.vocoder import Vocoder
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -47,6 +53,11 @@ def _choices(config: TrainConfig) -> list[str]:
     if strange := stages.keys() - set(STAGES[model]):
         known = ", ".join(STAGES[model])
         problems.append(f"trainer.stages.{min(strange)}: model={model} has no such stage; it has {known}")
+    speaks_mels, without = isinstance(config.model, EmotiVoiceConfig), isinstance(config.vocoder, NoVocoderConfig)
+    if speaks_mels and without:
+        problems.append("vocoder=none: model=emotivoice needs one: hifigan, istft, griffinlim")
+    if not speaks_mels and not without:
+        problems.append(f"vocoder: model={model} reads no mels; leave it at vocoder=none")
     if problems or not isinstance(config.model, EmotiVoiceConfig):
         return problems
     if isinstance(config.vocoder, GriffinLimConfig) and not stages["acoustic"].steps:
@@ -58,11 +69,14 @@ def _choices(config: TrainConfig) -> list[str]:
 
 def _modules(config: TrainConfig) -> list[str]:
     """What the modules themselves say of their sizes; built without memory, on the meta device."""
-    builds = {
-        "model": lambda: EmotiVoice(config.model, 2, 1, config.audio.n_mels, 0, 0, Vocoder()),
-        "vocoder": lambda: build_vocoder(config.vocoder, config.audio),
-        "discriminator": lambda: build_discriminator(config.discriminator),
-    }
+    builds: dict[str, Callable[[], object]] = {"discriminator": lambda: build_discriminator(config.discriminator)}
+    if isinstance(config.model, EmotiVoiceConfig):
+        builds["model"] = lambda: EmotiVoice(config.model, 2, 1, config.audio.n_mels, 0, 0, Vocoder())
+        builds["vocoder"] = lambda: build_vocoder(config.vocoder, config.audio)
+    elif isinstance(config.model, CodecConfig):
+        builds["model"] = lambda: Codec(config.model, config.audio.sample_rate)
+    elif isinstance(config.model, SpeakerEncoderConfig):
+        builds["model"] = lambda: SpeakerEncoder(config.model)
     problems = []
     for name, build in builds.items():
         try:

@@ -7,6 +7,10 @@ from typing import Any
 
 STAGES: dict[str, tuple[str, ...]] = {
     "emotivoice": ("acoustic", "vocoder", "joint"),
+    "codec": ("codec",),
+    "speaker_encoder": ("speaker_encoder",),
+    "metavoice_first": ("first_stage",),
+    "metavoice_second": ("second_stage",),
 }
 """Of each model (by the name that its settings carry), the stages in the order in which they run."""
 
@@ -80,6 +84,24 @@ class LossConfig:
     """L1 between the discriminators' feature maps."""
     adversarial_start: int
     """Steps that the vocoder has learnt, over all stages, when the discriminators set in."""
+
+
+@dataclass
+class CodecLossConfig:
+    """Weights of a codec's losses."""
+
+    mel: float
+    """L1 between the log mels of the reconstruction and the recording."""
+    stft: float
+    """Multi-resolution STFT loss (spectral convergence and log magnitude)."""
+    commitment: float
+    """Pulls the encoder's vectors to the codebooks' entries."""
+    adversarial: float
+    """LSGAN loss against the discriminators; 0 leaves them out."""
+    feature_matching: float
+    """L1 between the discriminators' feature maps."""
+    adversarial_start: int
+    """Step at which the discriminators set in."""
 
 
 @dataclass

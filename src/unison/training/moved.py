@@ -96,6 +96,7 @@ def distance(old: Voice, new: Voice, batch: Batch, speakers: Sequence[int], task
 def _spoken(contract: Contract, weights: Mapping[str, Tensor], task: Task) -> Voice:
     """A voice of its own on the task's device, in the task's precision."""
     voice = trained_voice(contract, weights)
+    assert isinstance(voice, Voice)
     task.policy.cast(voice)
     return voice.to(task.device)
 

@@ -50,6 +50,11 @@ class GriffinLimConfig:
 
 
 @dataclass
+class NoVocoderConfig:
+    """For models that make waveforms themselves, or none."""
+
+
+@dataclass
 class DiscriminatorConfig:
     """What judges waveforms; the defaults are EmotiVoice's (70.7 M parameters)."""
 

@@ -32,7 +32,8 @@ class CodecConfig:
     frame_dilations: list[int] = field(default_factory=list)
     """Dilations of further residual units at the frame rate, in encoder and decoder alike."""
     activation: str = "elu"
-    """elu (EnCodec) or snake (DAC: x + sin(ax)^2 / a, with a learnt for each channel)."""
+    """elu (EnCodec), snake (DAC: x + sin(ax)^2 / a, with a learnt for each channel) or leaky_relu, which costs a
+    processor least."""
     causal: bool = True
     """A frame hears nothing that comes after it, so that decoding waits for nothing; otherwise kernels are odd and look
     to both sides, and a stream runs behind by what they look ahead."""

@@ -135,6 +135,16 @@ class Elu(nn.Module):
         return F.elu(x)
 
 
+class LeakyRelu(nn.Module):
+    """A tenth of what is below zero, as in HiFi-GAN."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, ends: Ends) -> Tensor:
+        return F.leaky_relu(x, 0.1)
+
+
 class Snake(nn.Module):
     """x + sin(ax)^2 / a, periodic beyond what it has seen (Ziyin et al. 2020), with an a for each channel."""
 
@@ -146,7 +156,11 @@ class Snake(nn.Module):
         return x + (self.frequency * x).sin().square() / (self.frequency + 1e-4)
 
 
-ACTIVATIONS: dict[str, type[Elu] | type[Snake]] = {"elu": Elu, "snake": Snake}
+ACTIVATIONS: dict[str, type[Elu] | type[LeakyRelu] | type[Snake]] = {
+    "elu": Elu,
+    "leaky_relu": LeakyRelu,
+    "snake": Snake,
+}
 
 
 class ResidualUnit(nn.Module):
