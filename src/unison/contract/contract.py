@@ -18,7 +18,7 @@ from unison.errors import UnisonError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-SCHEMA = 2
+SCHEMA = 3
 """The schema number that this code writes."""
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,12 @@ def _components(values: dict[str, Any]) -> dict[str, Any]:
     return values | {"components": {}}
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _components}
+def _tokenizer(values: dict[str, Any]) -> dict[str, Any]:
+    """Schema 3 carries the byte pairs by which a language model reads; before, there was none."""
+    return values | {"tokenizer": {}}
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _components, 2: _tokenizer}
 """From schema n to n + 1: a function of the contract as primitives."""
 
 
@@ -57,6 +62,8 @@ class Contract:
     """The style encoder's identity, as the encoder gives it."""
     frontend: dict[str, str] = field(default_factory=dict)
     """The text frontend's `name` and `version`."""
+    tokenizer: dict[str, Any] = field(default_factory=dict)
+    """The byte-pair tokenizer of a language model, as :class:`unison.text.bpe.BytePairs` gives it."""
     precision: dict[str, str] = field(default_factory=dict)
     """The precision `asked` for and the one that `ran`."""
     data: dict[str, Any] = field(default_factory=dict)
@@ -68,8 +75,9 @@ class Contract:
     parents: list[dict[str, Any]] = field(default_factory=list)
     """Checkpoints that this one came from, or that belong to it: `role`, `digest`, `step` and the like."""
     components: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Parts that another run trained (`vocoder`): the `digest`, `step` and `weights` of the contract that they learnt
-    under."""
+    """Parts that another run trained (`vocoder`, `codec`, `speaker_encoder`, `first_stage`, `second_stage`): the
+    `digest`, `step` and `weights` of the contract that they learnt under; of those that no config of this run describes,
+    also the `model` and `sample_rate`."""
     versions: dict[str, str | bool | None] = field(default_factory=dict)
     """Versions of what wrote it, see `unison.contract.versions`."""
     step: int = 0
