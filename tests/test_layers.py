@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "style": {"contract"},
     # typed schemas of all that can be configured; see also the rule on torch below
     "config": {"audio", "data", "models", "precision", "prepare", "style", "training", "vocoders"},
-    "prepare": {"audio", "config", "data", "files", "style", "text"},
+    "prepare": {"audio", "config", "data", "files", "models", "style", "text"},
     "data": {"audio", "models", "style"},
     "builders": {"audio", "config", "contract", "models", "style", "vocoders"},
     "convert": {"audio", "builders", "config", "contract", "files", "models", "style", "text", "vocoders"},

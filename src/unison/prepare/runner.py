@@ -37,7 +37,7 @@ from unison.prepare.clip import Clip, Reject
 from unison.prepare.config import DataConfig
 from unison.prepare.features import Measurement, Measurer, feature_settings
 from unison.prepare.statistics import measure_statistics
-from unison.prepare.store import FeatureStore, StyleTable, lock
+from unison.prepare.store import FeatureStore, RowTable, lock
 from unison.style.config import CLASSES
 from unison.text import frontend
 from unison.text.symbols import symbol_list
@@ -429,12 +429,13 @@ def _encode_styles(
         dict.fromkeys(text for pair in zip(prompts, (u.text for u in utterances), strict=True) for text in pair)
     )
     dim = style.encode(texts[:1]).shape[1]
-    with closing(StyleTable(folder, style.digest, dim)) as table:
-        missing = [text for text in texts if text not in table.rows]
+    with closing(RowTable(folder, "style", style.digest, dim)) as table:
+        missing = [text for text in texts if text not in table.places]
         for start in tqdm(range(0, len(missing), _STYLE_BATCH), desc="style vectors", disable=not progress):
             batch = missing[start : start + _STYLE_BATCH]
-            table.add(batch, np.asarray(style.encode(batch)))
-        rows = table.rows
+            vectors = np.asarray(style.encode(batch))
+            table.add({text: vector[None] for text, vector in zip(batch, vectors, strict=True)})
+        rows = {text: row for text, (row, _) in table.places.items()}
     placed = [
         replace(u, prompt_row=rows[prompt], content_row=rows[u.text])
         for u, prompt in zip(utterances, prompts, strict=True)

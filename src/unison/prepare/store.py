@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import IO, Any
 import numpy as np
 
 from unison.audio.geometry import AudioGeometry
-from unison.data.manifest import FEATURES, STYLE_FILE, feature_width
+from unison.data.manifest import FEATURES, feature_width
+from unison.data.rows import rows_file
 from unison.prepare.checks import Fault
 
 
@@ -148,35 +149,52 @@ class FeatureStore:
         return file
 
 
-class StyleTable:
-    """Style vectors of texts on disk, [rows, dim]; a text keeps its row. Repaired as the features are."""
+class RowTable:
+    """Rows of equal width on disk, some for each key; a key keeps its rows. Repaired as the features are.
 
-    def __init__(self, folder: Path, identity: str, dim: int) -> None:
-        self._dim = dim
-        self._journal = Journal(folder / "style.jsonl", {"identity": identity, "dim": dim})
-        path = folder / STYLE_FILE
+    What is in it follows from the keys and from what made it: another `identity` begins anew.
+    """
+
+    def __init__(self, folder: Path, name: str, identity: str, width: int) -> None:
+        """Open ``<name>.jsonl`` beside its rows; see :func:`unison.data.rows.rows_file`."""
+        self._width = width
+        path, self._dtype = rows_file(folder, name)
+        self._journal = Journal(folder / f"{name}.jsonl", {"identity": identity, "width": width})
         if self._journal.fresh:
             path.unlink(missing_ok=True)
-        available = path.stat().st_size // (4 * dim) if path.is_file() else 0
-        if available < len(self._journal.entries):
-            self._journal.keep(available)
-        self.rows = {line["text"]: row for row, line in enumerate(self._journal.entries)}
+        row = width * self._dtype.itemsize
+        available = path.stat().st_size // row if path.is_file() else 0
+        self.places: dict[str, tuple[int, int]] = {}
+        """For each key, its first row and how many it has."""
+        self._rows = 0
+        for index, line in enumerate(self._journal.entries):
+            if line["row"] + line["rows"] > available:
+                self._journal.keep(index)
+                break
+            self._remember(line)
         self._file = path.open("ab")
-        self._file.truncate(len(self.rows) * 4 * dim)
+        self._file.truncate(self._rows * row)
 
-    def add(self, texts: list[str], vectors: np.ndarray) -> None:
-        """Append the vectors [len(texts), dim] of texts that have no row yet."""
-        if vectors.shape != (len(texts), self._dim):
-            raise ValueError(f"vectors of shape {vectors.shape} for {len(texts)} texts of width {self._dim}")
-        self._file.write(np.ascontiguousarray(vectors, dtype="<f4").data)
+    def add(self, rows: Mapping[str, np.ndarray]) -> None:
+        """Append the rows [n, width] of keys that have none yet."""
+        wrong = {key: values.shape for key, values in rows.items() if values.shape != (len(values), self._width)}
+        if wrong:
+            raise ValueError(f"rows of shape {wrong} where the width is {self._width}")
+        for values in rows.values():
+            self._file.write(np.ascontiguousarray(values, dtype=self._dtype).data)
         self._file.flush()
-        for text in texts:
-            self._journal.append({"text": text})
-            self.rows[text] = len(self.rows)
+        for key, values in rows.items():
+            line = {"key": key, "row": self._rows, "rows": len(values)}
+            self._journal.append(line)
+            self._remember(line)
 
     def close(self) -> None:
         self._file.close()
         self._journal.close()
+
+    def _remember(self, line: dict[str, Any]) -> None:
+        self.places[line["key"]] = (line["row"], line["rows"])
+        self._rows += line["rows"]
 
 
 @contextmanager
