@@ -16,11 +16,12 @@ SOURCE = Path(unison.__file__).parent
 
 ALLOWED: dict[str, set[str]] = {
     # plain torch, that can be lifted out
-    "models": {"vocoders"},
+    "models": {"audio", "vocoders"},
     "vocoders": {"models", "audio"},
     "files": set(),
     "audio": {"files"},
-    "text": set(),
+    # a tokenizer that a contract carries is validated as a config is
+    "text": {"config"},
     "precision": set(),
     "compilation": {"config", "models", "vocoders"},
     # a checkpoint is validated as a config is, and describes an audio geometry
@@ -32,7 +33,18 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"audio", "models", "style"},
     "builders": {"audio", "config", "contract", "models", "style", "vocoders"},
     "convert": {"audio", "builders", "config", "contract", "files", "models", "style", "text", "vocoders"},
-    "inference": {"audio", "builders", "compilation", "config", "contract", "precision", "style", "text", "vocoders"},
+    "inference": {
+        "audio",
+        "builders",
+        "compilation",
+        "config",
+        "contract",
+        "models",
+        "precision",
+        "style",
+        "text",
+        "vocoders",
+    },
     "evaluation": {"audio", "config", "data", "files", "inference", "precision", "vocoders"},
     "training": {
         "audio",
