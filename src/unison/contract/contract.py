@@ -76,8 +76,8 @@ class Contract:
     """Checkpoints that this one came from, or that belong to it: `role`, `digest`, `step` and the like."""
     components: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Parts that another run trained (`vocoder`, `codec`, `speaker_encoder`, `first_stage`, `second_stage`): the
-    `digest`, `step` and `weights` of the contract that they learnt under; of those that no config of this run describes,
-    also the `model` and `sample_rate`."""
+    `digest`, `step` and `weights` of the contract that they learnt under; of those that this run's config does not
+    describe also the `model` and `sample_rate`."""
     versions: dict[str, str | bool | None] = field(default_factory=dict)
     """Versions of what wrote it, see `unison.contract.versions`."""
     step: int = 0

@@ -6,7 +6,7 @@ taken for these. An interrupted run goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torchaudio.functional import resample
 from tqdm import tqdm
 
 from unison.data.manifest import Corpus, Utterance
+from unison.data.references import references
 from unison.models.codec.interface import AudioCodec
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.prepare.store import RowTable, lock
@@ -53,12 +54,14 @@ def prepare_codes(folder: Path, codec: AudioCodec, weights: str, progress: bool 
         codes = codec.encode(padded, lengths).transpose(1, 2).cpu().numpy()
         return [item[:n] for item, n in zip(codes, codec.frames(lengths).tolist(), strict=True)]
 
-    return _fill(folder, "codes", weights, codec.codebooks, encode, progress)
+    corpus = Corpus(folder)
+    items = {utterance.digest: (utterance,) for utterance in corpus.utterances}
+    return _fill(corpus, items, "codes", weights, codec.codebooks, encode, progress)
 
 
 @torch.inference_mode()
 def prepare_voices(folder: Path, encoder: SpeakerEncoder, weights: str, progress: bool = True) -> str:
-    """As :func:`prepare_codes`, with the speaker vector of every recording.
+    """As :func:`prepare_codes`, with the speaker vector of every reference of each split.
 
     Args:
         folder: the prepared corpus, at any sample rate.
@@ -66,35 +69,47 @@ def prepare_voices(folder: Path, encoder: SpeakerEncoder, weights: str, progress
         weights: digest of its weights.
         progress: show a bar.
     """
-    device = encoder.linear.weight.device
-    rate = Corpus(folder).geometry.sample_rate
+    corpus, device = Corpus(folder), encoder.linear.weight.device
+    rate = corpus.geometry.sample_rate
 
     def embed(waveforms: list[Tensor]) -> list[np.ndarray]:
         heard = [resample(waveform.to(device), rate, encoder.sample_rate) for waveform in waveforms]
         return list(encoder.embed_batch(heard).cpu().numpy()[:, None])
 
-    return _fill(folder, "voices", weights, encoder.config.dim, embed, progress)
+    # held-out clips have their own, so that nothing of them is heard in training
+    items = {r.key: r.utterances for split in ("train", "valid") for r in references(corpus.split(split))}
+    return _fill(corpus, items, "voices", weights, encoder.config.dim, embed, progress)
 
 
-def _fill(folder: Path, kind: str, weights: str, width: int, make: Make, progress: bool) -> str:
-    corpus, name = Corpus(folder), table_name(kind, weights)
-    with lock(folder), closing(RowTable(folder, name, weights, width)) as table:
-        of_content = {utterance.digest: utterance for utterance in corpus.utterances}
-        missing = [utterance for digest, utterance in of_content.items() if digest not in table.places]
+def _fill(
+    corpus: Corpus,
+    items: Mapping[str, tuple[Utterance, ...]],
+    kind: str,
+    weights: str,
+    width: int,
+    make: Make,
+    progress: bool,
+) -> str:
+    """Give every item, one recording or several joined, its rows."""
+    name = table_name(kind, weights)
+    with lock(corpus.folder), closing(RowTable(corpus.folder, name, weights, width)) as table:
+        missing = {key: joined for key, joined in items.items() if key not in table.places}
         with tqdm(total=len(missing), desc=kind, unit=" clips", disable=not progress or not missing) as bar:
-            for batch in _batches(missing):
-                waveforms = [torch.from_numpy(corpus.features.waveform(utterance)) for utterance in batch]
-                rows = make(waveforms)
-                table.add({u.digest: values for u, values in zip(batch, rows, strict=True)})
+            for batch in _batches({key: sum(u.seconds for u in joined) for key, joined in missing.items()}):
+                waveforms = [
+                    torch.from_numpy(np.concatenate([corpus.features.waveform(u) for u in missing[key]]))
+                    for key in batch
+                ]
+                table.add(dict(zip(batch, make(waveforms), strict=True)))
                 bar.update(len(batch))
     return name
 
 
-def _batches(utterances: Sequence[Utterance]) -> Iterator[list[Utterance]]:
-    """Of like length, longest first, so that what does not fit the memory shows at once."""
-    ordered = sorted(utterances, key=lambda utterance: -utterance.seconds)
+def _batches(seconds: Mapping[str, float]) -> Iterator[list[str]]:
+    """Keys of like length, longest first, so that what does not fit the memory shows at once."""
+    ordered = sorted(seconds, key=lambda key: -seconds[key])
     start = 0
     while start < len(ordered):
-        size = int(max(1, min(_BATCH_SIZE, _BATCH_SECONDS / max(ordered[start].seconds, 1e-3))))
+        size = int(max(1, min(_BATCH_SIZE, _BATCH_SECONDS / max(seconds[ordered[start]], 1e-3))))
         yield ordered[start : start + size]
         start += size
