@@ -16,10 +16,23 @@ from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.prepare.config import DataConfig
 from unison.style.config import STYLES
-from unison.training.config import CodecLossConfig, LossConfig, NoLosses, OptimConfig, SpeakersConfig, TrainerConfig
+from unison.training.config import (
+    CodecLossConfig,
+    LossConfig,
+    NoLosses,
+    OptimConfig,
+    SpeakerLossConfig,
+    SpeakersConfig,
+    TrainerConfig,
+)
 from unison.vocoders.config import DiscriminatorConfig, GriffinLimConfig, HifiGanConfig, IstftConfig, NoVocoderConfig
 
-LOSSES: dict[str, type] = {"emotivoice": LossConfig, "codec": CodecLossConfig, "none": NoLosses}
+LOSSES: dict[str, type] = {
+    "emotivoice": LossConfig,
+    "codec": CodecLossConfig,
+    "speaker_encoder": SpeakerLossConfig,
+    "none": NoLosses,
+}
 MODELS: dict[str, type] = {
     "emotivoice": EmotiVoiceConfig,
     "codec": CodecConfig,

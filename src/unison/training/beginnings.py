@@ -47,7 +47,7 @@ def new_contract(tree: DictConfig, config: TrainConfig, corpus: Corpus, policy: 
     replay = config.speakers.replay
     replayed = {} if replay is None else {"replayed": CorpusInfo.read(replay).fingerprint}
     kind, family = KINDS[model_name(config.model)]
-    read: dict[str, Any] = {}
+    read: dict[str, Any] = {"speakers": [], "symbols": []}
     if family == "emotivoice":
         read = {
             "speakers": list(corpus.speakers),

@@ -88,10 +88,13 @@ class LossConfig:
 
 @dataclass
 class CodecLossConfig:
-    """Weights of a codec's losses."""
+    """Weights of a codec's losses, and how much of a recording they are taken of."""
 
+    segment_seconds: float
+    """Length of the random segments that are learnt; a clip that is shorter is learnt whole."""
     mel: float
-    """L1 between the log mels of the reconstruction and the recording."""
+    """L1 between the log mels of the reconstruction and the recording, meant over windows from an eighth of the
+    geometry's to twice as long."""
     stft: float
     """Multi-resolution STFT loss (spectral convergence and log magnitude)."""
     commitment: float
@@ -102,6 +105,14 @@ class CodecLossConfig:
     """L1 between the discriminators' feature maps."""
     adversarial_start: int
     """Step at which the discriminators set in."""
+
+
+@dataclass
+class SpeakerLossConfig:
+    """What voices are compared by: the one loss (GE2E) has no weight."""
+
+    utterances: int
+    """Pieces of each speaker in a batch; the batch size has to be a multiple that gives 2 speakers or more."""
 
 
 @dataclass
@@ -126,7 +137,7 @@ class TrainerConfig:
     stages: dict[str, StageConfig]
     """What is trained and for how long; emotivoice has acoustic (alignment, durations, pitch, energy and the decoder's
     mel), vocoder (from the recordings' own mels) and joint (both, the vocoder reading the decoder's mel), in that
-    order."""
+    order; the others have one stage."""
     ema: EmaConfig
     """Moving average of the weights."""
     accelerator: str

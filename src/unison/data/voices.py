@@ -1,0 +1,183 @@
+"""Pieces of several speakers' recordings as mels, for a speaker encoder."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchaudio.transforms import Resample
+
+from unison.data.datamodule import DataModule
+from unison.data.manifest import Corpus, Utterance
+from unison.data.speaker_sampler import Crop, SpeakerSampler
+from unison.errors import UnisonError
+from unison.models.speaker_encoder.config import SpeakerEncoderConfig
+from unison.models.speaker_encoder.encoder import SpeakerEncoder
+
+ENROLLED = 4
+"""Pieces of a speaker's clips to learn from that make the centroid which held-out pieces are held against."""
+_MOST = 10
+
+
+@dataclass
+class Piece:
+    """A piece of a speaker's clips, joined end to end."""
+
+    key: str
+    """Names of the clips."""
+    speaker: str
+    """Whose they are."""
+    mel: Tensor
+    """What the encoder hears, float32 [T, n_mels]."""
+
+
+@dataclass
+class Voices:
+    """As many pieces of each of several speakers, speaker by speaker."""
+
+    keys: list[str]
+    """Names of the clips of each piece [S * U]."""
+    speakers: list[str]
+    """Names [S]."""
+    mels: Tensor
+    """float32 [S, U, T, n_mels]."""
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece], each: int) -> Voices:
+        """A batch with so many pieces of each speaker."""
+        mels = torch.stack([piece.mel for piece in pieces]).unflatten(0, (-1, each))
+        return cls([piece.key for piece in pieces], [piece.speaker for piece in pieces[::each]], mels)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Voices:
+        """The batch on a device."""
+        return Voices(self.keys, self.speakers, self.mels.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Voices:
+        """The batch in page-locked memory; the data loader calls it."""
+        return Voices(self.keys, self.speakers, self.mels.pin_memory())
+
+
+class VoiceDataset(Dataset[Piece]):
+    """The clips of one split, in pieces that :class:`SpeakerSampler` asks for."""
+
+    def __init__(self, corpus: Corpus, utterances: Sequence[Utterance], config: SpeakerEncoderConfig) -> None:
+        """Read `utterances` of `corpus`, whatever its sample rate, as an encoder of this `config` hears them."""
+        self.corpus = corpus
+        self.utterances = utterances
+        with torch.device("meta"):  # its mel alone is needed
+            self._encoder = SpeakerEncoder(config)
+        self._frames = config.partial_frames
+        self._samples = config.partial_frames * config.hop_length
+        rate = corpus.geometry.sample_rate
+        self._resample = Resample(rate, config.sample_rate)
+        self.crop = math.ceil(self._samples * rate / config.sample_rate)
+        """Samples of a piece, at the corpus's rate."""
+
+    @property
+    def speakers(self) -> list[str]:
+        """Whose each clip is."""
+        return [utterance.speaker for utterance in self.utterances]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Samples of the clips, at the corpus's rate."""
+        return [utterance.frames * self.corpus.geometry.hop_length for utterance in self.utterances]
+
+    def sampler(
+        self, speakers: int, pieces: int, seed: int, start: int = 0, rank: int = 0, world: int = 1
+    ) -> SpeakerSampler:
+        """Batches of so many pieces of each of so many speakers."""
+        return SpeakerSampler(self.speakers, self.lengths, self.crop, speakers, pieces, seed, start, rank, world)
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, crop: Crop) -> Piece:
+        samples = crop.read(self.crop, lambda index: self.corpus.features.waveform(self.utterances[index]))
+        waveform = self._resample(torch.from_numpy(samples))[: self._samples]
+        mel = self._encoder.mel(self._encoder.level(waveform))[: self._frames]
+        clips = [self.utterances[index] for index in crop.clips]
+        return Piece("+".join(clip.key for clip in clips), clips[0].speaker, mel)
+
+    def batch(self, pieces: int) -> Voices:
+        """Always the same pieces, so many of every speaker."""
+        crops = self.sampler(len(set(self.speakers)), pieces, seed=0).batch(0)
+        return Voices.of([self[crop] for crop in crops], pieces)
+
+
+class VoiceDataModule(DataModule):
+    """Batches of `batch_size` pieces, `utterances` of each speaker.
+
+    A validation is two batches: pieces of the clips that are learnt, of every speaker who has held-out clips, and
+    pieces of the latter. Clips shorter than a piece are joined with others of their speaker.
+    """
+
+    train_sets: list[VoiceDataset]  # type: ignore[assignment]
+    valid_set: VoiceDataset
+
+    def __init__(
+        self, folder: str | Path, *settings: Any, config: SpeakerEncoderConfig, utterances: int, **named: Any
+    ) -> None:
+        """As :class:`DataModule`.
+
+        Args:
+            folder: what `unison.prepare.prepare` wrote.
+            settings: as there.
+            config: the encoder's, which says how long a piece is and how it is heard.
+            utterances: pieces of each speaker in a batch.
+            named: as there.
+
+        Raises:
+            UnisonError: there are fewer than two speakers, or one of them has fewer than two clips to learn from.
+        """
+        self.config = config
+        self.utterances = utterances
+        super().__init__(folder, *settings, **named)
+        self._check()
+
+    def clips(self, utterances: Sequence[Utterance]) -> VoiceDataset:
+        return VoiceDataset(self.corpus, utterances, self.config)
+
+    def collate(self, items: Sequence[Piece]) -> Any:
+        return Voices.of(items, self.utterances)
+
+    def train_sampler(self) -> Any:
+        speakers = self.batch_size // self.utterances
+        return self.train_sets[0].sampler(speakers, self.utterances, self.seed, self.start_batch, *self._ranks())
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self._loader(self.train_sets[0], self.train_sampler(), self.loader.num_workers)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        held_out, names = self.valid_set, set(self.valid_set.speakers)
+        batches: list[Any] = []
+        if len(names) > 1:
+            learnt = self.clips([clip for clip in self.train_sets[0].utterances if clip.speaker in names])
+            pieces = round(sum(held_out.lengths) / (len(names) * held_out.crop))
+            batches = [learnt.batch(ENROLLED), held_out.batch(max(pieces, 2))]
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+
+    def _check(self) -> None:
+        learnt = self.train_sets[0]
+        counts = Counter(learnt.speakers)
+        problems = []
+        if len(counts) < 2:
+            problems.append(
+                f"{self.corpus.folder}: {len(counts)} speaker to learn from ({', '.join(counts)}); voices are learnt by"
+                " comparing, which takes 2 or more"
+            )
+        if single := sorted(name for name, count in counts.items() if count < 2):
+            shown = ", ".join(single[:_MOST]) + (" …" if len(single) > _MOST else "")
+            problems.append(
+                f"{self.corpus.folder}: {len(single)} speakers have 1 clip to learn from ({shown}); each needs 2 or"
+                " more: add some, or leave these speakers out of the corpus"
+            )
+        if problems:
+            raise UnisonError(problems)
