@@ -60,20 +60,24 @@ def prepare_codes(folder: Path, codec: AudioCodec, weights: str, progress: bool 
 
 
 @torch.inference_mode()
-def prepare_voices(folder: Path, encoder: SpeakerEncoder, weights: str, progress: bool = True) -> str:
+def prepare_voices(
+    folder: Path, encoder: SpeakerEncoder, weights: str, learnt_at: int, progress: bool = True
+) -> str:
     """As :func:`prepare_codes`, with the speaker vector of every reference of each split.
 
     Args:
         folder: the prepared corpus, at any sample rate.
         encoder: in eval mode, on the device to compute on.
         weights: digest of its weights.
+        learnt_at: sample rate of the recordings that it learnt from; of others it hears no more than of those.
         progress: show a bar.
     """
     corpus, device = Corpus(folder), encoder.linear.weight.device
     rate = corpus.geometry.sample_rate
 
     def embed(waveforms: list[Tensor]) -> list[np.ndarray]:
-        heard = [resample(waveform.to(device), rate, encoder.sample_rate) for waveform in waveforms]
+        narrowed = [resample(waveform.to(device), rate, learnt_at) for waveform in waveforms]
+        heard = [resample(waveform, learnt_at, encoder.sample_rate) for waveform in narrowed]
         return list(encoder.embed_batch(heard).cpu().numpy()[:, None])
 
     # held-out clips have their own, so that nothing of them is heard in training
