@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 import unison
-from tests.convert.conftest import SPEAKERS, STEPS, Convert, Released, symbols
+from tests.conftest import make_corpus
+from tests.convert.conftest import SCALE, SPEAKERS, STEPS, Convert, ReferenceJudges, Released, symbols
 from unison.builders import build_voice
 from unison.config.prepare import PrepareConfig
 from unison.config.train import TrainConfig
@@ -67,7 +68,7 @@ def test_the_contract_is_complete(
     assert {parent["file"] for parent in contract.parents} == {"g_00140000", "tokenlist", "speaker2", "config.yaml"}
     assert all(len(parent["digest"]) == 64 for parent in contract.parents)
     config = validate(contract.tree(), TrainConfig)
-    assert config.trainer.stages.joint.learning_rate == 1.25e-5
+    assert config.trainer.stages["joint"].learning_rate == 1.25e-5
     assert config.optim.generator.betas == [0.5, 0.9]
     assert not config.trainer.ema.enabled
     assert config.losses.decoder_mel == 0
@@ -131,7 +132,7 @@ def test_what_training_goes_on_with(convert: Convert, released: Released) -> Non
     payload = read_checkpoint(found.path)
     contract = Contract.from_dict(payload["contract"])
     assert contract.tree().trainer.stages.joint.learning_rate == 1.1e-5
-    assert list(payload["trained"]) == list(STAGES)
+    assert list(payload["trained"]) == list(STAGES["emotivoice"])
     assert Progress(**payload["progress"]) == Progress("joint", STEPS, STEPS, STEPS, 0.0)
     with torch.device("meta"):
         voice, judges = build_voice(contract), Discriminator(going_on.JUDGES)
@@ -164,18 +165,25 @@ def test_adam_knows_each_parameter_by_its_new_place(
     assert len({float(moments["exp_avg"].sum()) for moments in state.values()}) == len(weights)
 
 
-def test_training_goes_on_from_it(convert: Convert, speaking: Released, corpus: Path) -> None:
-    from unison.training.run import fit
-    from unison.training.tasks.emotivoice import EmotiVoiceTask
-
+@pytest.fixture
+def going_on_with(convert: Convert, speaking: Released, corpus: Path) -> DictConfig:
+    """The converted run's configuration for training in the folder ``run`` on two other speakers."""
     assert convert(*speaking.overrides(*speaking.with_style, *speaking.with_training, "out=run")).code == 0
-    found = resolve_ckpt("run")
-    contract = read_contract(found.path).replace(labels={"emotion": ["calm", "glad"]})
-    tree = contract.tree()
+    tree = read_contract(resolve_ckpt("run").path).tree()
     tree.data.raw, tree.data.workers, tree.derived.prepared = str(corpus), 1, "prepared"
     tree.callbacks, tree.logger, tree.loader.num_workers = {}, {}, 0
     tree.trainer.accelerator = "cpu"
     tree.trainer.stages.joint.steps, tree.trainer.stages.joint.batch_size = STEPS + 2, 2
+    return tree
+
+
+def test_training_goes_on_from_it(going_on_with: DictConfig) -> None:
+    from unison.training.run import fit
+    from unison.training.tasks.emotivoice import EmotiVoiceTask
+
+    found = resolve_ckpt("run")
+    contract = read_contract(found.path).replace(labels={"emotion": ["calm", "glad"]})
+    tree = going_on_with
     config = validate(tree, TrainConfig)
     prepared = prepare_corpus(PrepareConfig(config.data, config.audio, config.text, config.style, "", config.derived))
     voice, judges = build_voice(contract), Discriminator(config.discriminator)
@@ -190,6 +198,52 @@ def test_training_goes_on_from_it(convert: Convert, speaking: Released, corpus: 
             assert moments["exp_avg_sq"].sum() > 0.8 * old["exp_avg_sq"].sum()
     moved = [not torch.equal(tensor, before["state_dict"][name]) for name, tensor in task.state_dict().items()]
     assert sum(moved) > len(moved) / 2
+
+
+def test_a_run_begins_with_its_optimizers(
+    going_on_with: DictConfig, released: Released, golden: dict[str, Any], tmp_path: Path, monkeypatch: Any
+) -> None:
+    from unison.training.run import train
+    from unison.training.task import Task
+
+    tree = going_on_with
+    tree.data.raw = str(make_corpus(tmp_path / "other", {"zoe": 180.0, "anna": 220.0}))
+    tree.name, tree.init_from, tree.init_optimizers, tree.speakers.policy = "child", "run", True, "extend"
+    tree.trainer.stages.joint.steps = 1
+    known: dict[str, dict[str, Tensor]] = {}
+    begin_batch = Task.on_train_batch_start
+
+    def look(task: Task, *arguments: Any) -> None:
+        for optimizer in task._raw_optimizers():
+            (group,) = optimizer.param_groups
+            for name, parameter in zip(group["param_names"], group["params"], strict=True):
+                known[name] = {key: value.clone() for key, value in optimizer.state[parameter].items()}
+        begin_batch(task, *arguments)
+
+    monkeypatch.setattr(Task, "on_train_batch_start", look)
+    train(tree)
+    theirs = torch.load(released.path("do_00140000"), weights_only=True)
+    judges = dict(ReferenceJudges(SCALE).named_parameters())
+    sides = {
+        "voice.": (golden["checkpoint"]["generator"], theirs["optim_g"]["state"]),
+        "discriminator.": ({name: theirs["discriminator"][name] for name in judges}, theirs["optim_d"]["state"]),
+    }
+    table = "voice.model.acoustic.speakers.weight"
+    ours = read_checkpoint(resolve_ckpt("run").path)["state_dict"]
+    assert known.keys() == {name for name in ours if not name.endswith(("mel_mean", "mel_std", "_u", "_v"))}
+    for name, entries in known.items():
+        weights, state = next(side for prefix, side in sides.items() if name.startswith(prefix))
+        # whose weights are these? where several are alike, as fresh norms are, any of them may be meant
+        alike = [j for j, weight in enumerate(weights.values()) if torch.equal(weight, ours[name])]
+        assert alike, name
+        assert float(entries["step"]) == STEPS
+        for key in ("exp_avg", "exp_avg_sq"):
+            old = entries[key][: len(SPEAKERS)] if name == table else entries[key]
+            assert any(torch.equal(old, state[j][key]) for j in alike), name
+    assert len(known[table]["exp_avg"]) == len(SPEAKERS) + 1
+    assert not known[table]["exp_avg"][-1].any()
+    assert not known[table]["exp_avg_sq"][-1].any()
+    assert len({float(entries["exp_avg"].sum()) for entries in known.values()}) == len(known)
 
 
 # -- there and back ----------------------------------------------------------------------------------------------------

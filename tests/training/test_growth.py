@@ -20,6 +20,7 @@ from unison.contract.tables import SPEAKER_TABLE, SYMBOL_TABLE
 from unison.data.datamodule import Replay
 from unison.data.manifest import Corpus
 from unison.training.run import train
+from unison.training.task import Task
 
 Make = Callable[..., DictConfig]
 Refused = Callable[[DictConfig], list[str]]
@@ -159,11 +160,48 @@ def test_what_is_frozen_stays(config: Make, short: Path, wider: Path) -> None:
     assert not torch.equal(weights["model.acoustic.to_mel.weight"], old["model.acoustic.to_mel.weight"])
 
 
+@pytest.mark.parametrize("policy", ["extend", "replace"])
+def test_optimizers_go_on_by_name(
+    config: Make, short: Path, wider: Path, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    known: dict[str, dict[str, torch.Tensor]] = {}
+    begin_batch = Task.on_train_batch_start
+
+    def look(task: Task, *arguments: Any) -> None:
+        (optimizer,) = task._raw_optimizers()
+        (group,) = optimizer.param_groups
+        for name, parameter in zip(group["param_names"], group["params"], strict=True):
+            known.setdefault(name, {key: value.clone() for key, value in optimizer.state[parameter].items()})
+        begin_batch(task, *arguments)
+
+    monkeypatch.setattr(Task, "on_train_batch_start", look)
+    more = [f"speakers.policy={policy}", "init_optimizers=true", "freeze=[acoustic.encoder]"]
+    before, after = state(short)[0], state(run(config, short, wider, f"optimizers-{policy}", *more))[0]
+    (stored,) = read_checkpoint(resolve_ckpt(short).path)["optimizer_states"]
+    (group,) = stored["param_groups"]
+    theirs = dict(zip(group["param_names"], stored["state"].values(), strict=True))
+    assert {name for name in theirs if not name.startswith("voice.model.acoustic.encoder.")} == known.keys()
+    rows = {
+        f"voice.{SPEAKER_TABLE}": (before.speakers, after.speakers),
+        f"voice.{SYMBOL_TABLE}": (before.symbols, after.symbols),
+    }
+    for name, entries in known.items():
+        assert float(entries["step"]) == float(theirs[name]["step"]) == 2
+        for key in ("exp_avg", "exp_avg_sq"):
+            ours, old = entries[key], theirs[name][key]
+            assert old.any()
+            if name not in rows:
+                assert torch.equal(ours, old), name
+                continue
+            there, here = rows[name]
+            assert len(ours) == len(here)
+            for row, who in zip(ours, here, strict=True):
+                assert torch.equal(row, old[there.index(who)] if who in there else torch.zeros_like(row)), who
+
+
 def test_the_old_corpus_is_replayed(config: Make, short: Path, wider: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = state(short)[0].tree().derived.prepared
     heard: list[str] = []
-    from unison.training.task import Task
-
     step = Task.training_step
 
     def listen(self: Any, batch: Any, index: int) -> None:

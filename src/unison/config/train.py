@@ -103,6 +103,9 @@ class TrainConfig:
     loader and compile may change."""
     init_from: str | None
     """A checkpoint whose weights the run starts from, at step 0."""
+    init_optimizers: bool
+    """The first stage's optimizers go on with the moments (Adam, AdamW) that init_from='s knew, by parameter name; what
+    is new, frozen or of another shape starts fresh."""
     vocoder_from: str | None
     """A checkpoint whose vocoder the run starts with; it must have learnt the same mels. With init_from= it takes the
     place of that checkpoint's."""

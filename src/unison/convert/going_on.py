@@ -16,6 +16,8 @@ import torch
 from torch import nn
 
 from unison.builders import build_discriminator
+from unison.contract.checkpoint import DISCRIMINATOR_PREFIX, VOICE_PREFIX
+from unison.convert.emotivoice import MODEL_PREFIX
 from unison.convert.names import discriminator_names, generator_names, optimizer_problems, reordered, taken
 from unison.errors import UnisonError
 from unison.models.emotivoice.model import EmotiVoice
@@ -23,8 +25,6 @@ from unison.vocoders.config import DiscriminatorConfig, HifiGanConfig
 
 ENTRIES = {"discriminator": dict, "optim_g": dict, "optim_d": dict, "steps": int, "epoch": int}
 """What a `do_*` file holds."""
-PREFIX = "discriminator."
-"""Of a checkpoint's `state_dict`, the discriminators."""
 JUDGES = DiscriminatorConfig()
 """The reference's discriminators; it has no others."""
 
@@ -49,15 +49,20 @@ def from_reference(released: Mapping[str, Any], model: EmotiVoice, vocoder: Hifi
     except UnisonError as error:
         problems += error.problems
     optimizers = []
-    sides = {"optim_g": (model, generator_names(model.state_dict(), vocoder)), "optim_d": (judges, names)}
-    for entry, (module, of_module) in sides.items():
+    sides = {
+        "optim_g": (model, generator_names(model.state_dict(), vocoder), VOICE_PREFIX + MODEL_PREFIX),
+        "optim_d": (judges, names, DISCRIMINATOR_PREFIX),
+    }
+    for entry, (module, of_module, prefix) in sides.items():
         parameters = dict(module.named_parameters())
         theirs = {name: parameters[ours] for ours, name in of_module.items() if ours in parameters}
         wrong = optimizer_problems(released[entry], theirs)
         problems += [f"{entry}: {problem}" for problem in wrong]
         if not wrong:
             order = [ours for ours in of_module if ours in parameters]
-            optimizers.append(reordered(released[entry], order, list(parameters)))
+            optimizer = reordered(released[entry], order, list(parameters))
+            optimizer["param_groups"][0]["param_names"] = [prefix + name for name in parameters]
+            optimizers.append(optimizer)
     if problems:
         hint = "give the do_ file of the generator's own run and step"
         raise UnisonError([*problems, hint])
@@ -66,7 +71,7 @@ def from_reference(released: Mapping[str, Any], model: EmotiVoice, vocoder: Hifi
         "epoch": epoch,
         "global_step": 2 * steps,  # Lightning counts each optimizer's
         "pytorch-lightning_version": metadata.version("lightning"),
-        "state_dict": {PREFIX + name: tensor for name, tensor in states.items()},
+        "state_dict": {DISCRIMINATOR_PREFIX + name: tensor for name, tensor in states.items()},
         "optimizer_states": optimizers,
         "lr_schedulers": [],
         "progress": {"stage": "joint", "step": steps, "stage_step": steps, "stage_batch": steps, "minutes": 0.0},
@@ -100,9 +105,10 @@ def to_reference(
             return None
         entry = reordered(optimizer, list(own), [name for name in of_module if name in own])
         for group in entry["param_groups"]:
+            group.pop("param_names", None)  # it knows them by position
             group.setdefault("initial_lr", group["lr"])  # what the reference's schedule goes on from
         entries.append(entry)
-    discriminator = OrderedDict((name, states[PREFIX + ours]) for ours, name in names.items())
+    discriminator = OrderedDict((name, states[DISCRIMINATOR_PREFIX + ours]) for ours, name in names.items())
     values = (discriminator, *entries, payload["progress"]["step"], payload["epoch"])
     return dict(zip(ENTRIES, values, strict=True))
 

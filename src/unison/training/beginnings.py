@@ -11,7 +11,15 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from unison.config.train import TrainConfig, model_name
-from unison.contract.checkpoint import ResolvedCkpt, judging_weights, read_checkpoint, read_weights, resolve_ckpt
+from unison.contract.checkpoint import (
+    DISCRIMINATOR_PREFIX,
+    VOICE_PREFIX,
+    ResolvedCkpt,
+    judging_weights,
+    read_checkpoint,
+    read_weights,
+    resolve_ckpt,
+)
 from unison.contract.compare import SECTIONS, Difference, incompatibilities
 from unison.contract.contract import Contract
 from unison.contract.tables import Lists, appended, with_lists
@@ -22,6 +30,7 @@ from unison.errors import UnisonError
 from unison.precision import PrecisionPolicy
 from unison.style import style_identity
 from unison.training.config import SpeakersConfig
+from unison.training.moments import ADAMS, Moments, regrown, stored
 from unison.training.task import Task
 from unison.vocoders.weight_norm import split
 
@@ -114,6 +123,8 @@ class Beginning:
     """Of the voice, or of a part of it."""
     judges: dict[str, Tensor] = field(default_factory=dict)
     """Of the discriminators that the voice was trained against, where they are this run's too."""
+    moments: Moments = field(default_factory=dict)
+    """What the optimizers of both knew, where the run goes on with it."""
 
 
 def begin(config: TrainConfig, contract: Contract, policy: PrecisionPolicy) -> Beginning:
@@ -125,18 +136,22 @@ def begin(config: TrainConfig, contract: Contract, policy: PrecisionPolicy) -> B
     beginning = Beginning(contract)
     if config.init_from is not None:
         sections = [name for name in SECTIONS if name != "vocoder" or config.vocoder_from is None]
-        beginning = _voice(config.init_from, contract, config.speakers, sections, policy)
+        beginning = _voice(config.init_from, config, contract, sections, policy)
     if config.vocoder_from is not None:
         beginning = _vocoder(config.vocoder_from, beginning)
     return beginning
 
 
 def _voice(
-    ckpt: str, contract: Contract, speakers: SpeakersConfig, sections: Sequence[str], policy: PrecisionPolicy
+    ckpt: str, config: TrainConfig, contract: Contract, sections: Sequence[str], policy: PrecisionPolicy
 ) -> Beginning:
     """The voice of `ckpt` with the names that the corpus adds."""
+    speakers = config.speakers
     found = resolve_ckpt(ckpt)
     base, weights = read_weights(found)
+    payload = {} if found.kind == "exported" else read_checkpoint(found.path)
+    judges = judging_weights(payload) if base.tree().get("discriminator") == contract.tree().discriminator else {}
+    moments = {name: known for name, known in stored(payload).items() if judges or name.startswith(VOICE_PREFIX)}
     problems: list[str] = []
     lists, grown = Lists.of(base), base
     try:
@@ -155,11 +170,10 @@ def _voice(
     problems += _style_problems(grown, ours)
     if speakers.policy == "only_new":
         problems += _not_bit_for_bit(base, found, policy)
+    if config.init_optimizers:
+        problems += _optimizer_problems(config, base, moments)
     if problems:
         raise UnisonError([f"init_from={ckpt}: {problem}" for problem in problems])
-    judges = {}
-    if found.kind != "exported" and base.tree().get("discriminator") == contract.tree().discriminator:
-        judges = judging_weights(read_checkpoint(found.path))
     kept = {table: len(names) for table, names in Lists.of(base).rows().items()}
     parent = {"role": "init_from", "digest": base.digest, "step": base.step, "weights": base.weights_digest}
     if speakers.policy == "only_new":
@@ -174,7 +188,27 @@ def _voice(
     ours = ours.replace(
         config=OmegaConf.to_yaml(tree), parents=[parent], trained=trained, components=dict(base.components)
     )
-    return Beginning(ours, weights, judges)
+    moments = regrown(moments, Lists.of(base), lists) if config.init_optimizers else {}
+    return Beginning(ours, weights, judges, moments)
+
+
+def _optimizer_problems(config: TrainConfig, base: Contract, moments: Moments) -> list[str]:
+    """Why the run's optimizers can't go on with the base's moments."""
+    if not moments:
+        return [
+            "init_optimizers=true: the base holds no optimizers' states (it is exported, extended, converted without"
+            " discriminator=do_…, or from before they named their parameters); give a run folder, or leave it out"
+        ]
+    problems = []
+    for side, prefix in (("generator", VOICE_PREFIX), ("discriminator", DISCRIMINATOR_PREFIX)):
+        there = base.tree().optim[side]["_target_"]
+        here = getattr(config.optim, side)._target_
+        if any(name.startswith(prefix) for name in moments) and (there != here or here not in ADAMS):
+            problems.append(
+                f"init_optimizers=true: the base's {side} learnt with {there}, this run's would with {here}; moments"
+                f" are carried on by the same optimizer, one of {', '.join(ADAMS)}: optim.{side}._target_={there}"
+            )
+    return problems
 
 
 def _style_problems(base: Contract, ours: Contract) -> list[str]:
@@ -233,7 +267,12 @@ def _vocoder(ckpt: str, beginning: Beginning) -> Beginning:
     others = {name: tensor for name, tensor in beginning.weights.items() if not name.startswith(VOCODER)}
     log.info("taking the vocoder of %s, which has learnt %d steps", ckpt, steps)
     # discriminators that know another vocoder's faults are no judges of this one
-    return Beginning(contract, others | part)
+    kept = {
+        name: known
+        for name, known in beginning.moments.items()
+        if not name.startswith((VOICE_PREFIX + VOCODER, DISCRIMINATOR_PREFIX))
+    }
+    return Beginning(contract, others | part, moments=kept)
 
 
 def agreed(base: Contract, corpus: Contract, speakers: SpeakersConfig) -> Lists:
@@ -290,7 +329,7 @@ def start(task: Task, beginning: Beginning) -> None:
     """Give a run its beginning's weights.
 
     Raises:
-        UnisonError: a tensor is missing, left over or of another shape.
+        UnisonError: a tensor is missing, left over or of another shape; its optimizers know nothing of what is taught.
     """
     if not beginning.weights:
         return
@@ -304,6 +343,16 @@ def start(task: Task, beginning: Beginning) -> None:
     if task.discriminator is not None and beginning.judges:
         task.discriminator.load_state_dict(beginning.judges)
     task.trained |= beginning.contract.trained
+    if task.config.init_optimizers:
+        first = task.stages()[0]
+        taught = {id(parameter) for parameter in task.parameters_of(first)}
+        names = {name for name, parameter in task.named_parameters() if id(parameter) in taught}
+        if names and names.isdisjoint(beginning.moments):
+            raise UnisonError(
+                f"init_optimizers=true: the base's optimizers know nothing of what the {first} stage teaches: they are"
+                " of its last stage; begin with a stage that teaches the same, or leave it out"
+            )
+        task.moments = beginning.moments
 
 
 def told(differences: list[Difference]) -> list[str]:

@@ -114,6 +114,8 @@ def _training(config: TrainConfig) -> list[str]:
             for what in ("policy", "donor", "replay")
             if getattr(speakers, what) is not None
         ]
+        if config.init_optimizers:
+            problems.append("init_optimizers=true: says what init_from= brings, and there is none")
     for name, stage in stages.items():
         problems += [
             f"trainer.stages.{name}.{what}={getattr(stage, what)}: expected at least 1"

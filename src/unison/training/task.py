@@ -8,6 +8,7 @@ here, once, for every precision. A family's own module says what is learnt: see 
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -28,7 +29,10 @@ from unison.errors import UnisonError
 from unison.precision import PrecisionPolicy, finite_check
 from unison.training.config import OptimizerConfig, StageConfig
 from unison.training.freezing import HeldRows, held_rows, learning
+from unison.training.moments import Moments, go_on
 from unison.training.schedule import learning_rate, step_seed
+
+log = logging.getLogger(__name__)
 
 Losses = dict[str, Tensor]
 
@@ -86,6 +90,7 @@ class Task(pl.LightningModule):
         self.held_rows = held_rows(contract)
         self.learning = learning(voice, config.freeze, self.held_rows)
         self._held = HeldRows(voice, self.held_rows)
+        self.moments: Moments = {}
         self.stopped_by: str | None = None
         self.validation_metrics: dict[str, float] = {}
         self._validation_sums: dict[str, list[float]] = {}
@@ -197,11 +202,19 @@ class Task(pl.LightningModule):
     # -- Lightning's hooks ---------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """The optimizers of the stage: generator, and discriminators where it has some."""
+        """The optimizers of the stage: generator, and discriminators where it has some.
+
+        Those of the run's first stage go on with the moments that its base brought.
+        """
         optimizers = [self._optimizer(self.config.optim.generator, self.parameters_of(self.stage_name))]
         if self.has_discriminator:
             assert self.discriminator is not None
             optimizers.append(self._optimizer(self.config.optim.discriminator, self.discriminator.parameters()))
+        if self.moments:
+            known = sum(go_on(optimizer, self.moments) for optimizer in optimizers)
+            count = sum(len(group["params"]) for optimizer in optimizers for group in optimizer.param_groups)
+            log.info("the optimizers go on with what the base's know of %d of %d parameters", known, count)
+            self.moments = {}
         return optimizers
 
     def setup(self, stage: str) -> None:
@@ -325,7 +338,10 @@ class Task(pl.LightningModule):
 
     def _optimizer(self, config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         settings = vars(config) | {"eps": self.policy.epsilon(config.eps), "lr": self.stage.learning_rate}
-        optimizer: torch.optim.Optimizer = instantiate(settings, params=list(parameters))
+        # a checkpoint then says whose moments it holds
+        names = {id(parameter): name for name, parameter in self.named_parameters()}
+        named = [(names[id(parameter)], parameter) for parameter in parameters]
+        optimizer: torch.optim.Optimizer = instantiate(settings, params=named)
         return optimizer
 
     def _raw_optimizers(self) -> list[torch.optim.Optimizer]:
