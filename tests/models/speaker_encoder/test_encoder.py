@@ -121,3 +121,13 @@ def test_a_file_that_does_not_fit_is_refused(encoder: SpeakerEncoder, change: di
 def test_a_file_of_another_kind_is_refused() -> None:
     with pytest.raises(UnisonError, match="'model_state', found model, config"):
         speaker_encoder({"model": {}, "config": {}})
+
+
+def test_short_recordings_are_repeated_where_asked(encoder: SpeakerEncoder) -> None:
+    repeating = SpeakerEncoder(SpeakerEncoderConfig(hidden=8, layers=1, dim=6, repeat_short=True))
+    repeating.load_state_dict(encoder.state_dict())
+    short, long = voice(0.7), voice(2.0)
+    torch.testing.assert_close(repeating.embed(short), encoder.embed(short.repeat(3)[:25600]))
+    assert not torch.allclose(repeating.embed(short), encoder.embed(short))
+    torch.testing.assert_close(repeating.embed(long), encoder.embed(long))
+    assert repeating.embed(torch.zeros(0)).isfinite().all()

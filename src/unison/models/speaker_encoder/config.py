@@ -35,6 +35,9 @@ class SpeakerEncoderConfig:
     """RMS level that recordings are brought to, in dB below full scale as a negative number; null leaves them as they
     are. The mel is linear, so the vector depends on the level: give one to an encoder that is trained here; MetaVoice's
     has none."""
+    repeat_short: bool = False
+    """Recordings shorter than a partial are repeated until they fill it; without, silence fills it, as in MetaVoice's,
+    and a word by itself tells little of its voice."""
 
     @property
     def geometry(self) -> AudioGeometry:
@@ -42,3 +45,15 @@ class SpeakerEncoderConfig:
         return AudioGeometry(
             self.sample_rate, self.n_fft, self.hop_length, self.n_fft, self.n_mels, 0.0, self.sample_rate / 2
         )
+
+
+@dataclass
+class AugmentationConfig:
+    """What is done to recordings in training, so that neither room nor microphone tells whose voice it is."""
+
+    noise_db: tuple[float, float] = (-50.0, -15.0)
+    """White noise is added between these levels, in dB below the recording."""
+    tilt_db: float = 6.0
+    """The lowest band is raised and the highest lowered by up to this, or the reverse."""
+    masked_bands: int = 7
+    """Up to so many neighbouring bands are silenced."""

@@ -80,6 +80,9 @@ class SpeakerEncoder(nn.Module):
     def partials(self, waveform: Tensor) -> Tensor:
         """The overlapping pieces of a recording [L] as mels [N, partial_frames, n_mels]; silence fills the last."""
         config = self.config
+        waveform, filled = self.level(waveform), config.partial_frames * config.hop_length
+        if config.repeat_short and 0 < len(waveform) < filled:
+            waveform = waveform.repeat(-(-filled // len(waveform)))[:filled]
         step = round(config.sample_rate / config.partials_a_second / config.hop_length)
         frames = math.ceil((len(waveform) + 1) / config.hop_length)
         starts = range(0, max(frames - config.partial_frames + step + 1, 1), step)
@@ -87,7 +90,7 @@ class SpeakerEncoder(nn.Module):
         if covered < config.min_coverage * config.partial_frames and len(starts) > 1:
             starts = starts[:-1]
         missing = (starts[-1] + config.partial_frames) * config.hop_length - len(waveform)
-        mel = self.mel(F.pad(self.level(waveform), (0, max(missing, 0))))
+        mel = self.mel(F.pad(waveform, (0, max(missing, 0))))
         return torch.stack([mel[start : start + config.partial_frames] for start in starts])
 
     def embed(self, waveform: Tensor) -> Tensor:
