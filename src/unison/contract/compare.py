@@ -55,7 +55,7 @@ def compare(a: Contract, b: Contract) -> list[Difference]:
         *_names("speakers", a.speakers, b.speakers, "`{b}` would speak with `{a}`'s voice"),
         *_names("symbols", a.symbols, b.symbols, "`{b}` would sound as `{a}`"),
         *_labels(a, b),
-        *_fields("audio", a.geometry, b.geometry, _audio_meaning),
+        *_fields("audio", a.geometry, b.geometry, _audio_meaning, free=_LOSSES if a.kind == "codec" else _NONE),
         *_fields("statistics", a.statistics, b.statistics, _statistics_meaning),
         *_fields("frontend", a.frontend, b.frontend, _frontend_meaning),
         *_fields("style", _identity(a), _identity(b), "a prompt would mean something else to the model"),
@@ -105,9 +105,19 @@ def _ALL(field: str) -> bool:
     return True
 
 
+def _NONE(field: str) -> bool:
+    return False
+
+
 def _TRAINING_SIZES(field: str) -> bool:
     """Sizes of a model that its weights do not depend on."""
-    return field.endswith(("dropout", "segment_frames", "max_duration"))
+    codebooks = ("codebook_decay", "revive_below", "rotation_trick")
+    return field.endswith(("dropout", "segment_frames", "max_duration", *codebooks))
+
+
+def _LOSSES(field: str) -> bool:
+    """Of a codec's audio geometry, what its losses alone are taken by: it reads no mels."""
+    return field != "sample_rate"
 
 
 _TRAINING = "matters to training alone"
@@ -156,7 +166,7 @@ def _fields(
     a: Mapping[str, Any],
     b: Mapping[str, Any],
     meaning: str | Callable[[str, Any, Any], str],
-    free: Callable[[str], bool] = lambda field: False,
+    free: Callable[[str], bool] = _NONE,
     prefix: str = "",
 ) -> Iterator[Difference]:
     """Fields whose values differ; those that are `free` change nothing of what is heard of the same weights."""
@@ -164,7 +174,7 @@ def _fields(
         x, y = a.get(field), b.get(field)
         if x != y:
             said = meaning if isinstance(meaning, str) else meaning(field, x, y)
-            if free(field) and meaning is _LAYERS:
+            if free(field) and meaning in (_LAYERS, _audio_meaning):
                 said = _TRAINING
             name = ".".join(part for part in (prefix, field) if part)
             yield Difference(section, name, x, y, EXTENSION if free(field) else INCOMPATIBLE, said)

@@ -1,4 +1,4 @@
-"""Pieces of several speakers' recordings as mels, for a speaker encoder."""
+"""Pieces of several speakers' recordings, for a speaker encoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from unison.data.manifest import Corpus, Utterance
 from unison.data.speaker_sampler import Crop, SpeakerSampler
 from unison.errors import UnisonError
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
-from unison.models.speaker_encoder.encoder import SpeakerEncoder
 
 ENROLLED = 4
 """Pieces of a speaker's clips to learn from that make the centroid which held-out pieces are held against."""
@@ -34,8 +33,8 @@ class Piece:
     """Names of the clips."""
     speaker: str
     """Whose they are."""
-    mel: Tensor
-    """What the encoder hears, float32 [T, n_mels]."""
+    waveform: Tensor
+    """Samples float32 [L] at the encoder's rate."""
 
 
 @dataclass
@@ -46,34 +45,31 @@ class Voices:
     """Names of the clips of each piece [S * U]."""
     speakers: list[str]
     """Names [S]."""
-    mels: Tensor
-    """float32 [S, U, T, n_mels]."""
+    waveforms: Tensor
+    """Samples float32 [S, U, L] at the encoder's rate."""
 
     @classmethod
     def of(cls, pieces: Sequence[Piece], each: int) -> Voices:
         """A batch with so many pieces of each speaker."""
-        mels = torch.stack([piece.mel for piece in pieces]).unflatten(0, (-1, each))
-        return cls([piece.key for piece in pieces], [piece.speaker for piece in pieces[::each]], mels)
+        waveforms = torch.stack([piece.waveform for piece in pieces]).unflatten(0, (-1, each))
+        return cls([piece.key for piece in pieces], [piece.speaker for piece in pieces[::each]], waveforms)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Voices:
         """The batch on a device."""
-        return Voices(self.keys, self.speakers, self.mels.to(device, non_blocking=non_blocking))
+        return Voices(self.keys, self.speakers, self.waveforms.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Voices:
         """The batch in page-locked memory; the data loader calls it."""
-        return Voices(self.keys, self.speakers, self.mels.pin_memory())
+        return Voices(self.keys, self.speakers, self.waveforms.pin_memory())
 
 
 class VoiceDataset(Dataset[Piece]):
     """The clips of one split, in pieces that :class:`SpeakerSampler` asks for."""
 
     def __init__(self, corpus: Corpus, utterances: Sequence[Utterance], config: SpeakerEncoderConfig) -> None:
-        """Read `utterances` of `corpus`, whatever its sample rate, as an encoder of this `config` hears them."""
+        """Read `utterances` of `corpus`, whatever its sample rate, for an encoder of this `config`."""
         self.corpus = corpus
         self.utterances = utterances
-        with torch.device("meta"):  # its mel alone is needed
-            self._encoder = SpeakerEncoder(config)
-        self._frames = config.partial_frames
         self._samples = config.partial_frames * config.hop_length
         rate = corpus.geometry.sample_rate
         self._resample = Resample(rate, config.sample_rate)
@@ -101,10 +97,9 @@ class VoiceDataset(Dataset[Piece]):
 
     def __getitem__(self, crop: Crop) -> Piece:
         samples = crop.read(self.crop, lambda index: self.corpus.features.waveform(self.utterances[index]))
-        waveform = self._resample(torch.from_numpy(samples))[: self._samples]
-        mel = self._encoder.mel(self._encoder.level(waveform))[: self._frames]
         clips = [self.utterances[index] for index in crop.clips]
-        return Piece("+".join(clip.key for clip in clips), clips[0].speaker, mel)
+        waveform = self._resample(torch.from_numpy(samples))[: self._samples]
+        return Piece("+".join(clip.key for clip in clips), clips[0].speaker, waveform)
 
     def batch(self, pieces: int) -> Voices:
         """Always the same pieces, so many of every speaker."""
@@ -130,7 +125,7 @@ class VoiceDataModule(DataModule):
         Args:
             folder: what `unison.prepare.prepare` wrote.
             settings: as there.
-            config: the encoder's, which says how long a piece is and how it is heard.
+            config: the encoder's, which says how long a piece is and at which rate it is heard.
             utterances: pieces of each speaker in a batch.
             named: as there.
 

@@ -27,6 +27,7 @@ from unison.contract.versions import versions
 from unison.contract.weights import check_state
 from unison.data.manifest import Corpus, CorpusInfo
 from unison.errors import UnisonError
+from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.precision import PrecisionPolicy
 from unison.style import style_identity
 from unison.training.config import SpeakersConfig
@@ -66,12 +67,14 @@ def new_contract(tree: DictConfig, config: TrainConfig, corpus: Corpus, policy: 
             "style": style_identity(config.style, corpus.labels),
             "frontend": {"name": info.frontend, "version": info.frontend_version},
         }
+    # a speaker encoder hears at a rate of its own, whatever the corpus's
+    heard = config.model.geometry if isinstance(config.model, SpeakerEncoderConfig) else config.audio
     return Contract(
         config=OmegaConf.to_yaml(tree, resolve=True),
         kind=kind,
         family=family,
         **read,
-        geometry=dict(vars(config.audio)),
+        geometry=dict(vars(heard)),
         precision={"asked": policy.asked, "ran": policy.ran},
         data={"name": info.name, "fingerprint": info.fingerprint, "sizes": info.sizes, "seconds": info.seconds}
         | replayed,
@@ -149,6 +152,9 @@ def _voice(
     speakers = config.speakers
     found = resolve_ckpt(ckpt)
     base, weights = read_weights(found)
+    if (base.kind, base.family) != (contract.kind, contract.family):
+        there, here = (f"a {c.kind.replace('_', ' ')} of the {c.family} family" for c in (base, contract))
+        raise UnisonError(f"init_from={ckpt}: holds {there}, and this run trains {here}: nothing of it fits")
     payload = {} if found.kind == "exported" else read_checkpoint(found.path)
     judges = judging_weights(payload) if base.tree().get("discriminator") == contract.tree().discriminator else {}
     moments = {name: known for name, known in stored(payload).items() if judges or name.startswith(VOICE_PREFIX)}

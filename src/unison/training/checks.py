@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -15,12 +15,15 @@ from unison.models.emotivoice.model import EmotiVoice
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.precision import PRECISIONS
-from unison.training.config import STAGES, NoLosses
+from unison.style.config import NoStyleConfig
+from unison.training.config import STAGES, CodecLossConfig, NoLosses, SpeakerLossConfig, StageConfig
 from unison.vocoders.config import GriffinLimConfig, NoVocoderConfig
 from unison.vocoders.vocoder import Vocoder
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 MATMULS = ("highest", "high", "medium")
+VOICELESS = ("codec", "speaker_encoder")
+"""Models that know nothing of speakers by name."""
 
 
 def check(config: TrainConfig) -> list[str]:
@@ -58,6 +61,12 @@ def _choices(config: TrainConfig) -> list[str]:
         problems.append("vocoder=none: model=emotivoice needs one: hifigan, istft, griffinlim")
     if not speaks_mels and not without:
         problems.append(f"vocoder: model={model} reads no mels; leave it at vocoder=none")
+    if model in VOICELESS:
+        problems += _of_voices(config, model)
+    if isinstance(config.losses, CodecLossConfig):
+        problems += _of_codecs(config, config.losses)
+    if isinstance(config.losses, SpeakerLossConfig):
+        problems += _of_speaker_encoders(stages, config.losses)
     if problems or not isinstance(config.model, EmotiVoiceConfig):
         return problems
     if isinstance(config.vocoder, GriffinLimConfig) and not stages["acoustic"].steps:
@@ -65,6 +74,44 @@ def _choices(config: TrainConfig) -> list[str]:
     if (stages["vocoder"].steps or stages["joint"].steps) and not (config.losses.mel or config.losses.stft):
         problems.append("losses.mel and losses.stft are 0: one of them must teach the vocoder")
     return problems
+
+
+def _of_voices(config: TrainConfig, model: str) -> list[str]:
+    """What a model that has no voices can't be given."""
+    given = {f"speakers.{name}": value for name, value in vars(config.speakers).items() if name != "replay_share"}
+    given["vocoder_from"] = config.vocoder_from
+    problems = [
+        f"{name}={value}: model={model} has no table of speakers and no vocoder; leave it out"
+        for name, value in given.items()
+        if value is not None
+    ]
+    if not isinstance(config.style, NoStyleConfig):
+        problems.append(f"style: model={model} reads no prompts; leave it at style=none")
+    return problems
+
+
+def _of_codecs(config: TrainConfig, losses: CodecLossConfig) -> list[str]:
+    problems = []
+    if not (losses.mel or losses.stft):
+        problems.append("losses.mel and losses.stft are 0: one of them must teach the decoder")
+    window = config.audio.n_fft / config.audio.sample_rate
+    if losses.segment_seconds < window:
+        problems.append(
+            f"losses.segment_seconds={losses.segment_seconds:g}: expected at least one FFT window of"
+            f" {window:.3g} s (audio.n_fft)"
+        )
+    return problems
+
+
+def _of_speaker_encoders(stages: Mapping[str, StageConfig], losses: SpeakerLossConfig) -> list[str]:
+    if losses.utterances < 2:
+        return [f"losses.utterances={losses.utterances}: expected at least 2, for a speaker's pieces are compared"]
+    return [
+        f"trainer.stages.{name}.batch_size={stage.batch_size}: {losses.utterances} pieces of each of 2 speakers"
+        f" (losses.utterances) take {2 * losses.utterances} or more"
+        for name, stage in stages.items()
+        if stage.batch_size < 2 * losses.utterances
+    ]
 
 
 def _modules(config: TrainConfig) -> list[str]:
@@ -101,7 +148,9 @@ def _training(config: TrainConfig) -> list[str]:
         problems.append(f"{asked}: this machine has no CUDA device; auto takes what is there")
     stages = config.trainer.stages
     if not any(stage.steps for stage in stages.values()):
-        problems.append("trainer.stages: every stage has 0 steps; choose trainer=joint, acoustic, vocoder or staged")
+        choices = {"emotivoice": "choose trainer=joint, acoustic, vocoder or staged"}
+        hint = choices.get(model_name(config.model), "there is nothing to train")
+        problems.append(f"trainer.stages: every stage has 0 steps; {hint}")
     problems += [
         f"trainer.{what}={getattr(config.trainer, what)}: expected at least 1"
         for what in ("log_every", "validate_every")

@@ -106,8 +106,8 @@ class CodecTask(WaveformTask):
     @property
     def _size(self) -> int:
         """Samples of a segment: the nearest number of whole frames."""
-        codec = self.voice
-        return max(round(self.config.losses.segment_seconds * codec.sample_rate / codec.hop_length), 1) * codec.hop_length
+        codec, seconds = self.voice, self.config.losses.segment_seconds
+        return max(round(seconds * codec.sample_rate / codec.hop_length), 1) * codec.hop_length
 
     def _segments(self, batch: Recordings) -> tuple[Tensor, Tensor, Tensor]:
         """Segments [B, 1, L] as recorded and as reconstructed, silent beyond their ends, and the commitment loss."""

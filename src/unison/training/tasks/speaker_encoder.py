@@ -40,8 +40,7 @@ class SpeakerEncoderTask(Task):
         return own and [*own, *self.ge2e.parameters()]
 
     def seconds_of(self, batch: Voices) -> float:
-        pieces, frames = batch.mels.shape[0] * batch.mels.shape[1], batch.mels.shape[2]
-        return pieces * frames * self.voice.config.hop_length / self.voice.sample_rate
+        return batch.waveforms.numel() / self.voice.sample_rate
 
     def loss_weights(self) -> dict[str, float]:
         return {"ge2e": 1.0}
@@ -80,9 +79,11 @@ class SpeakerEncoderTask(Task):
 
     def _vectors(self, encoder: nn.Module, batch: Voices) -> Tensor:
         """Vectors [S, U, dim] of the pieces."""
+        waveforms, frames = batch.waveforms.flatten(0, 1), self.voice.config.partial_frames
+        mels = self.voice.mel(self.voice.level(waveforms))[:, :frames]
         with self.policy.autocast():
-            vectors: Tensor = encoder(batch.mels.flatten(0, 1))
-        return vectors.unflatten(0, batch.mels.shape[:2])
+            vectors: Tensor = encoder(mels)
+        return vectors.unflatten(0, batch.waveforms.shape[:2])
 
 
 def identification(enrolled: tuple[list[str], Tensor], heard: tuple[list[str], Tensor]) -> dict[str, float]:

@@ -1,0 +1,57 @@
+"""Trained models that are not voices by themselves, from their checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from torch import nn
+
+from unison.builders import trained_voice
+from unison.contract.checkpoint import read_state, resolve_ckpt
+from unison.contract.contract import Contract
+from unison.contract.weights import check_weights
+from unison.errors import UnisonError
+from unison.inference.synthesizer import choose_device
+from unison.models.codec.codec import Codec
+from unison.models.speaker_encoder.encoder import SpeakerEncoder
+
+KINDS: dict[type[nn.Module], str] = {Codec: "codec", SpeakerEncoder: "speaker_encoder"}
+"""What a contract calls them."""
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def trained_part(ckpt: str | Path, model: type[Model]) -> tuple[Contract, Model]:
+    """The contract and the model of a checkpoint file, a run folder or an exported folder.
+
+    Weights are verified, weight norm is folded, and the model is in eval mode.
+
+    Raises:
+        UnisonError: the checkpoint is missing, damaged or of another kind.
+    """
+    found = resolve_ckpt(ckpt)
+    contract, weights = read_state(found)
+    kind = KINDS[model]
+    if contract.kind != kind:
+        holds, wanted = (name.replace("_", " ") for name in (contract.kind, kind))
+        raise UnisonError(f"ckpt={ckpt}: holds a {holds}, expected a {wanted}; `train.py model={kind}` trains one")
+    part = trained_voice(contract, weights, str(found.file))
+    check_weights(weights, contract.weights_digest, str(found.file))
+    assert isinstance(part, model)
+    return contract, part
+
+
+def load_speaker_encoder(ckpt: str | Path, device: str = "auto") -> SpeakerEncoder:
+    """The speaker encoder of a checkpoint; always in float32, so that a voice has one vector everywhere.
+
+    Args:
+        ckpt: a checkpoint file, a run folder or an exported folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        UnisonError: the checkpoint is missing, damaged or no speaker encoder; the device is not to be had.
+    """
+    target = choose_device(device)
+    _, encoder = trained_part(ckpt, SpeakerEncoder)
+    return encoder.to(target)
