@@ -7,7 +7,6 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,6 @@ from torch import Tensor
 
 from unison.audio.io import read
 from unison.audio.trim import trim
-from unison.contract.contract import json_digest
-from unison.contract.weights import weights_digest
 from unison.errors import UnisonError
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
 
@@ -74,16 +71,15 @@ def read_reference(paths: str | Path | Sequence[str | Path], sample_rate: int) -
 
 
 class Embeddings:
-    """Speaker vectors of recordings, each computed once: kept by the samples and by the encoder, never by a name.
+    """An encoder's speaker vectors, each computed once: known by the samples of the recording, never by its name.
 
-    Safe to share between threads. The encoder must not learn meanwhile.
+    Safe to share between threads. The encoder must not learn meanwhile: another one needs vectors of its own.
     """
 
     def __init__(self, encoder: SpeakerEncoder, capacity: int = 256) -> None:
         """Keep the `capacity` vectors that were asked for last."""
         self._encoder = encoder
         self._capacity = capacity
-        self._identity = json_digest([asdict(encoder.config), weights_digest(encoder.state_dict())])
         self._vectors: OrderedDict[str, Tensor] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -96,7 +92,7 @@ class Embeddings:
         Returns:
             float32 [N, dim] on the CPU.
         """
-        keys = [self._key(waveform) for waveform in waveforms]
+        keys = [_digest(waveform) for waveform in waveforms]
         with self._lock:
             vectors = {key: self._vectors[key] for key in keys if key in self._vectors}
             new = {key: waveform for key, waveform in zip(keys, waveforms, strict=True) if key not in vectors}
@@ -108,16 +104,16 @@ class Embeddings:
                 self._vectors.popitem(last=False)
         return torch.stack([vectors[key] for key in keys])
 
-    def _key(self, waveform: np.ndarray) -> str:
-        samples = np.ascontiguousarray(waveform, dtype="<f4")
-        return hashlib.sha256(self._identity.encode() + samples.tobytes()).hexdigest()
-
     def _computed(self, waveforms: dict[str, np.ndarray]) -> dict[str, Tensor]:
         if not waveforms:
             return {}
         device = self._encoder.linear.weight.device
         heard = [torch.from_numpy(np.array(waveform, dtype=np.float32)).to(device) for waveform in waveforms.values()]
         return dict(zip(waveforms, self._encoder.embed_batch(heard).cpu(), strict=True))
+
+
+def _digest(waveform: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(waveform, dtype="<f4").data).hexdigest()
 
 
 def _sound(file: Path, sample_rate: int) -> np.ndarray:
