@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unison.inference.synthesizer import load as load
+    from unison.inference.load import load as load
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
@@ -14,7 +14,7 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import: only those who speak pay for it
     if name == "load":
-        from unison.inference.synthesizer import load
+        from unison.inference.load import load
 
         return load
     raise AttributeError(f"module 'unison' has no attribute {name!r}")

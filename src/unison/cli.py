@@ -131,6 +131,13 @@ COMMANDS = {
         "unison compare ckpt=outputs/demo precisions=[16-mixed,bf16-mixed] text_file=lines.txt",
         ("ckpt", "text", "text_file", "speaker", "prompt", "out", "style_path"),
     ),
+    "resynthesize": Command(
+        "send recordings through a codec and back, and measure what is lost",
+        "unison.inference.resynthesize:run",
+        "unison.config.tools:ResynthesizeConfig",
+        "unison resynthesize ckpt=outputs/codec audio=[a.wav,folder] out=heard",
+        ("ckpt", "audio", "out"),
+    ),
     "bench": Command(
         "measure speed and memory on this machine",
         "unison.bench:run",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import soundfile
 from unison.errors import UnisonError
 from unison.files import replacing
 
+READABLE = (".wav", ".flac", ".ogg", ".mp3")
+"""Suffixes by which recordings are found in a folder; a file that is named may have any."""
 WRITABLE = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16")}
 
 
@@ -20,17 +24,29 @@ def read(path: str | Path, sample_rate: int) -> np.ndarray:
     Channels are averaged. Raises :class:`UnisonError` that names the file when it is missing, empty or no
     audio.
     """
+    with _readable(path) as path:
+        samples, found_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
+    return resample(mono, found_rate, sample_rate)
+
+
+def seconds_of(path: str | Path) -> float:
+    """The length that a recording's header states; raises as :func:`read` does."""
+    with _readable(path) as path:
+        return float(soundfile.info(str(path)).duration)
+
+
+@contextmanager
+def _readable(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if not path.is_file():
         raise UnisonError(f"{path}: there is no such recording")
     if path.stat().st_size == 0:
         raise UnisonError(f"{path}: the file is empty; expected a WAV, FLAC, OGG or MP3 recording")
     try:
-        samples, found_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        yield path
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise UnisonError(f"{path}: can't be read as WAV, FLAC, OGG or MP3 ({error})") from error
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
-    return resample(mono, found_rate, sample_rate)
 
 
 def resample(samples: np.ndarray, found_rate: int, sample_rate: int) -> np.ndarray:

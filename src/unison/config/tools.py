@@ -90,6 +90,24 @@ class EvaluateConfig:
 
 
 @dataclass
+class ResynthesizeConfig:
+    """Hear what a codec leaves of recordings."""
+
+    ckpt: str
+    """A codec's checkpoint file, run folder or exported folder."""
+    audio: str
+    """A recording or a folder of them, at any rate; several as [a.wav,folder]."""
+    out: str
+    """Folder for the WAV files, named as the recordings."""
+    precision: str | None
+    """Null takes what training ran with."""
+    device: str
+    """auto, cpu, cuda, mps."""
+    threads: int
+    """CPU threads; 0 leaves torch's choice."""
+
+
+@dataclass
 class BenchConfig:
     """Measure this machine."""
 

@@ -95,9 +95,11 @@ class VoiceDataset(Dataset[Piece]):
     def __len__(self) -> int:
         return len(self.utterances)
 
-    def __getitem__(self, crop: Crop) -> Piece:
-        samples = crop.read(self.crop, lambda index: self.corpus.features.waveform(self.utterances[index]))
-        clips = [self.utterances[index] for index in crop.clips]
+    def __getitem__(self, index: Any) -> Piece:
+        """The piece of this :class:`Crop`."""
+        crop: Crop = index
+        samples = crop.read(self.crop, lambda i: self.corpus.features.waveform(self.utterances[i]))
+        clips = [self.utterances[i] for i in crop.clips]
         waveform = self._resample(torch.from_numpy(samples))[: self._samples]
         return Piece("+".join(clip.key for clip in clips), clips[0].speaker, waveform)
 

@@ -16,10 +16,10 @@ from unison.inference.synthesizer import choose_device
 from unison.models.codec.codec import Codec
 from unison.precision import PrecisionPolicy, resolve_precision, set_matmul
 
-PIECE_SECONDS = 20.0
+PIECE_SECONDS = 60.0
 """Of a long recording, what is encoded or decoded at a time: memory does not grow with its length."""
-CONTEXT_SECONDS = 2.0
-"""What a piece hears on both sides of itself when it is encoded: more than any frame depends on."""
+CONTEXT_SECONDS = 5.0
+"""What a piece hears on both sides of itself when it is encoded: far more than any frame depends on."""
 
 
 class SpeechCodec:

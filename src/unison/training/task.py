@@ -458,7 +458,8 @@ class _Clock:
 class Average(nn.Module):
     """An exponential moving average of a voice, warmed up so that a start is soon forgotten.
 
-    It is kept in float32 whatever the voice is kept in: a small share of a difference is nothing in 16 bits.
+    It is kept in float32 whatever the voice is kept in: a small share of a difference is nothing in 16 bits. What a
+    voice learns in buffers is averaged as well: a codec's codebooks belong to its encoder and decoder of the same time.
     """
 
     n_averaged: Tensor
@@ -467,15 +468,23 @@ class Average(nn.Module):
         super().__init__()
         self.decay = decay
         self.module = copy.deepcopy(voice).requires_grad_(False).eval()
+        parameters = dict(voice.named_parameters())
+        self.learnt_buffers = [name for name in voice.state_dict() if name not in parameters]
         self.register_buffer("n_averaged", torch.tensor(0))
 
     @torch.no_grad()
     def update(self, voice: nn.Module) -> None:
-        """Take in the parameters that learn; the first time they are the average."""
+        """Take in the parameters that learn, and the buffers; the first time they are the average."""
         n = float(self.n_averaged)
         decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
         pairs = zip(self.module.parameters(), voice.parameters(), strict=True)
-        learning = [(average, current) for average, current in pairs if current.requires_grad]
+        learning: list[tuple[Tensor, Tensor]] = [pair for pair in pairs if pair[1].requires_grad]
+        for name in self.learnt_buffers:
+            average, current = self.module.get_buffer(name), voice.get_buffer(name)
+            if average.is_floating_point():
+                learning.append((average, current))
+            else:
+                average.copy_(current)
         averages: list[Tensor] = [average for average, _ in learning]
         torch._foreach_lerp_(averages, [current.to(average.dtype) for average, current in learning], 1 - decay)
         self.n_averaged += 1

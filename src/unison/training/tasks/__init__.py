@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from unison.models.codec.config import CodecConfig
 from unison.models.emotivoice.config import EmotiVoiceConfig
+from unison.models.metavoice.config import FirstStageConfig, SecondStageConfig
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.training.task import Task
 from unison.training.tasks.codec import CodecTask
 from unison.training.tasks.emotivoice import EmotiVoiceTask
+from unison.training.tasks.language import FirstStageTask, SecondStageTask
 from unison.training.tasks.speaker_encoder import SpeakerEncoderTask
 
 _TASKS: dict[type, type[Task]] = {
     EmotiVoiceConfig: EmotiVoiceTask,
     CodecConfig: CodecTask,
     SpeakerEncoderConfig: SpeakerEncoderTask,
+    FirstStageConfig: FirstStageTask,
+    SecondStageConfig: SecondStageTask,
 }
 
 

@@ -11,8 +11,8 @@ import torch
 from unison.data.batch import collate
 from unison.data.datamodule import CorpusDataModule
 from unison.errors import UnisonError
+from unison.inference.emotivoice import EmotiVoiceSynthesizer
 from unison.inference.request import Request
-from unison.inference.synthesizer import Synthesizer
 from unison.training.previews import one_a_speaker, save
 from unison.training.tasks.emotivoice import EmotiVoiceTask, run_acoustic
 
@@ -34,7 +34,7 @@ def write(task: EmotiVoiceTask, data: CorpusDataModule, count: int) -> None:
     contract = task.contract.replace(trained=dict(task.trained))
     voice: Any = task.speaking_voice
     training = voice.training
-    synthesizer = Synthesizer(contract, voice.eval(), task.policy, task.device)
+    synthesizer = EmotiVoiceSynthesizer(contract, voice.eval(), task.policy, task.device)
     requests = [
         Request(u.text, u.speaker, synthesizer.prompt_of(u.style), symbols=tuple(u.symbols)) for u in utterances
     ]
@@ -57,7 +57,7 @@ def write(task: EmotiVoiceTask, data: CorpusDataModule, count: int) -> None:
 
 
 def draw(
-    synthesizer: Synthesizer, recording: np.ndarray, spoken: np.ndarray, attention: np.ndarray, title: str
+    synthesizer: EmotiVoiceSynthesizer, recording: np.ndarray, spoken: np.ndarray, attention: np.ndarray, title: str
 ) -> Figure:
     """Mels of the recording and of what was spoken, both F0 curves, and the alignment [F, T] of symbols to frames."""
     from matplotlib.figure import Figure

@@ -50,7 +50,7 @@ class SpeakerEncoderTask(Task):
         shown = {"accuracy": similarity.accuracy, "equal_error_rate": similarity.equal_error_rate}
         return {"ge2e": loss} | {name: torch.tensor(value) for name, value in shown.items()}
 
-    def validation_step(self, batch: Voices, batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """The figures are of all batches together."""
         with torch.no_grad():
             self._heard.append((batch.speakers, self._vectors(self.speaking_voice, batch)))

@@ -1,0 +1,36 @@
+"""``unison.load``: whatever a checkpoint holds, ready to use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from unison.contract.checkpoint import read_contract, resolve_ckpt
+from unison.errors import UnisonError
+from unison.inference import synthesizer
+from unison.inference.codec import load_codec
+from unison.inference.parts import load_speaker_encoder
+
+
+def load(ckpt: str | Path, device: str = "auto", precision: str | None = None, **voice: Any) -> Any:
+    """What a checkpoint file, a run folder or an exported folder holds.
+
+    Args:
+        ckpt: where it is.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        precision: null takes what training ran with.
+        voice: of a voice alone, what else :func:`unison.inference.synthesizer.load` takes.
+
+    Returns:
+        A :class:`unison.inference.synthesizer.Synthesizer`; of a codec, a :class:`unison.inference.codec.SpeechCodec`;
+        of a speaker encoder, a :class:`unison.models.speaker_encoder.SpeakerEncoder`, always in float32.
+
+    Raises:
+        UnisonError: the checkpoint is missing, damaged or not one of ours; device or precision are not to be had.
+    """
+    kind = read_contract(resolve_ckpt(ckpt).path).kind
+    if kind not in ("codec", "speaker_encoder"):
+        return synthesizer.load(ckpt, device, precision, **voice)
+    if voice:
+        raise UnisonError([f"{name}: ckpt={ckpt} holds a {kind.replace('_', ' ')}, no voice" for name in voice])
+    return load_codec(ckpt, device, precision) if kind == "codec" else load_speaker_encoder(ckpt, device)
