@@ -34,7 +34,10 @@ HOP = 12
 SHAPES: dict[str, dict[str, Any]] = {
     "causal": {},
     "centred": {"causal": False},
+    "leaky": {"activation": "leaky_relu"},
     "snake": {"activation": "snake", "causal": False},
+    "spectral": {"patch": 4, "spectrum": 16, "strides": [3], "causal": False},
+    "spectral, causal": {"patch": 4, "spectrum": 12, "strides": [3]},
     "even kernels": {"kernel": 4, "residual_kernel": 2},
 }
 
@@ -92,13 +95,13 @@ def test_an_item_of_a_padded_batch_is_what_it_is_alone(shape: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @given(cuts=st.lists(st.integers(0, 40), max_size=6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_a_stream_in_any_pieces_is_the_whole(shape: str, cuts: list[int]) -> None:
     codec = build(**SHAPES[shape])
     codes = codes_of(codec, 2, 40)
     stream, bounds = codec.stream(), [0, *sorted(cuts), 40]
     pieces = [stream.feed(codes[..., a:b]) for a, b in pairwise(bounds)]
-    if codec.decoder[0].after == 0:
+    if codec.decoder[0].after == 0 and codec.synthesis is None:
         assert [piece.shape[2] for piece in pieces] == [(b - a) * HOP for a, b in pairwise(bounds)]
     pieces.append(stream.flush())
     torch.testing.assert_close(torch.cat(pieces, dim=2), codec.decode(codes), atol=1e-6, rtol=1e-5)
@@ -199,8 +202,8 @@ def mel_distance(codec: Codec) -> float:
 def test_it_learns_tones_and_what_the_codes_leave_over_shrinks() -> None:
     codec = build(causal=False, channels=16, dilations=[1], frame_dilations=[])
     before = mel_distance(codec)
-    commitments, _ = train(codec, 120)
-    assert mel_distance(codec) < before / 1.6
+    commitments, _ = train(codec, 80)
+    assert mel_distance(codec) < before / 1.4
     # beginning where the latent first has the size that it needs
     assert sum(commitments[-10:]) < sum(commitments[10:20])
 
@@ -208,12 +211,12 @@ def test_it_learns_tones_and_what_the_codes_leave_over_shrinks() -> None:
 def test_training_goes_on_exactly_from_a_state_dict() -> None:
     changes: dict[str, Any] = {"quantizer_dropout": 0.5, "revive_below": 0.5}
     whole, first, second = build(**changes), build(**changes), build(**changes)
-    _, _ = train(whole, 12)
-    _, optimizer = train(first, 6)
+    _, _ = train(whole, 6)
+    _, optimizer = train(first, 3)
     second.load_state_dict(first.state_dict())
     resumed = torch.optim.Adam(second.parameters(), 3e-3)
     resumed.load_state_dict(optimizer.state_dict())
-    train(second, 6, 6, resumed)
+    train(second, 3, 3, resumed)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name]), name
 
@@ -293,7 +296,9 @@ def test_what_does_not_fit_is_named(call: Any, message: str) -> None:
     [
         ({"strides": []}, "strides is empty"),
         ({"strides": [2, 0], "codebooks": 0}, "codebooks, strides: a codec's sizes are 1 or more"),
-        ({"activation": "relu"}, "one of elu, snake"),
+        ({"spectrum": 7}, "spectrum 7 does not fit patch 2"),
+        ({"patch": 4, "spectrum": 4}, "twice or more"),
+        ({"activation": "relu"}, "one of elu, leaky_relu, snake"),
         ({"causal": False, "kernel": 4}, "must be odd"),
         ({"quantizer_dropout": 1.5}, "is a share"),
     ],

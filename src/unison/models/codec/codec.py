@@ -24,6 +24,7 @@ from unison.models.codec.layers import (
     spread,
 )
 from unison.models.codec.quantizer import Quantizer
+from unison.models.codec.spectrum import Analysis, Synthesis
 from unison.models.masking import padding_mask
 from unison.vocoders.weight_norm import weight_norm
 
@@ -53,7 +54,9 @@ class Codec(AudioCodec):
         self.sample_rate, self.patch = sample_rate, config.patch
         self.hop_length = config.patch * math.prod(config.strides)
         self.codebooks, self.codebook_size = config.codebooks, config.codebook_size
+        self.analysis = Analysis(config.spectrum, config.patch, causal=config.causal) if config.spectrum else None
         self.encoder, self.quantizer, self.decoder = _encoder(config), Quantizer(config), _decoder(config)
+        self.synthesis = Synthesis(config.spectrum, config.patch) if config.spectrum else None
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> CodedSpeech:
         """Waveform [B, 1, L], lengths [B] in samples, through the bottleneck."""
@@ -90,11 +93,14 @@ class Codec(AudioCodec):
         if real is not None:
             waveform = waveform.masked_fill(~real[:, None], 0)
         waveform = F.pad(waveform, (0, -waveform.shape[2] % self.hop_length))
-        return self.encoder(gather(waveform, self.patch), Whole(mask))
+        heard = gather(waveform, self.patch) if self.analysis is None else self.analysis(waveform)
+        return self.encoder(heard, Whole(mask))
 
     def _sound(self, vectors: Tensor, ends: Whole | Pieces) -> Tensor:
         """Vectors [B, D, T] to a waveform [B, 1, T * hop_length]; of a piece, as much of it as is certain."""
-        return spread(torch.tanh(self.decoder(vectors, ends).float()), self.patch)
+        said = self.decoder(vectors, ends)
+        waveform = spread(said, self.patch) if self.synthesis is None else self.synthesis(said, ends)
+        return torch.tanh(waveform.float())
 
 
 class CodecStream:
@@ -140,26 +146,28 @@ def _units(config: CodecConfig, channels: int, dilations: list[int]) -> list[Res
 
 
 def _encoder(config: CodecConfig) -> Chain:
-    """[B, patch, T * product of strides] to [B, codebook_dim, T]."""
+    """[B, patch or bins, T * product of strides] to [B, codebook_dim, T]."""
+    n_in = config.spectrum // 2 + 1 if config.spectrum else config.patch
     channels, causal, activation = _channels(config), config.causal, ACTIVATIONS[config.activation]
-    layers: list[nn.Module] = [weight_norm(Conv(config.patch, channels[0], config.kernel, causal=causal))]
-    for n_in, n_out, stride in zip(channels, channels[1:], config.strides, strict=False):
-        layers += _units(config, n_in, config.dilations)
-        layers += [activation(n_in), Shorten(n_in, n_out, stride, causal=causal)]
+    layers: list[nn.Module] = [weight_norm(Conv(n_in, channels[0], config.kernel, causal=causal))]
+    for outer, inner, stride in zip(channels, channels[1:], config.strides, strict=False):
+        layers += _units(config, outer, config.dilations)
+        layers += [activation(outer), Shorten(outer, inner, stride, causal=causal)]
     layers += _units(config, channels[-1], config.frame_dilations)
     layers += [activation(channels[-1]), weight_norm(Conv(channels[-1], config.codebook_dim, 3, causal=causal))]
     return Chain(*layers)
 
 
 def _decoder(config: CodecConfig) -> Chain:
-    """[B, codebook_dim, T] to [B, patch, T * product of strides]."""
+    """[B, codebook_dim, T] to [B, patch or twice the bins, T * product of strides]."""
+    n_out = 2 * (config.spectrum // 2 + 1) if config.spectrum else config.patch
     channels, causal, activation = _channels(config)[::-1], config.causal, ACTIVATIONS[config.activation]
     layers: list[nn.Module] = [weight_norm(Conv(config.codebook_dim, channels[0], config.kernel, causal=causal))]
     layers += _units(config, channels[0], config.frame_dilations)
-    for n_in, n_out, stride in zip(channels, channels[1:], config.strides[::-1], strict=False):
-        layers += [activation(n_in), Lengthen(n_in, n_out, stride, causal=causal)]
-        layers += _units(config, n_out, config.dilations)
-    layers += [activation(channels[-1]), weight_norm(Conv(channels[-1], config.patch, config.kernel, causal=causal))]
+    for inner, outer, stride in zip(channels, channels[1:], config.strides[::-1], strict=False):
+        layers += [activation(inner), Lengthen(inner, outer, stride, causal=causal)]
+        layers += _units(config, outer, config.dilations)
+    layers += [activation(channels[-1]), weight_norm(Conv(channels[-1], n_out, config.kernel, causal=causal))]
     return Chain(*layers)
 
 
@@ -172,6 +180,10 @@ def _check(config: CodecConfig) -> None:
         raise ValueError(f"{', '.join(low)}: a codec's sizes are 1 or more")
     if not config.strides:
         raise ValueError("strides is empty; give the factors whose product, times patch, is the hop")
+    if config.spectrum % config.patch or config.spectrum == config.patch or config.spectrum % 2:
+        raise ValueError(
+            f"spectrum {config.spectrum} does not fit patch {config.patch}; give an even multiple of it, twice or more"
+        )
     if config.activation not in ACTIVATIONS:
         raise ValueError(f"activation is {config.activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
     if not config.causal and not (config.kernel % 2 and config.residual_kernel % 2):

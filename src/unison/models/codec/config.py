@@ -15,6 +15,10 @@ class CodecConfig:
 
     patch: int = 1
     """Samples that the outermost convolutions read and write at once; above 1 the layers at full rate are spared."""
+    spectrum: int = 0
+    """Samples of the frames, patch apart, of which the encoder reads the log magnitudes and for which the decoder says
+    magnitudes and phases (as Vocos does): what a waveform must be spelt out for is then given, and far fewer steps of
+    training and operations do. A multiple of patch; 0 reads and writes the samples themselves."""
     channels: int = 32
     """Channels of the outermost stage."""
     growth: float = 2.0
