@@ -24,6 +24,7 @@ from unison.errors import UnisonError
 from unison.models.codec.codec import Codec
 from unison.models.codec.config import CodecConfig
 from unison.models.emotivoice.model import EmotiVoice
+from unison.models.metavoice.config import FirstStageConfig, SecondStageConfig
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.style.config import STYLES, LabelStyleConfig
@@ -36,6 +37,9 @@ from unison.vocoders.hifigan import HifiGan
 from unison.vocoders.istft import IstftHead
 from unison.vocoders.vocoder import Vocoder
 from unison.vocoders.weight_norm import fold_weight_norm, folded
+
+STAGES_OF_METAVOICE = {"metavoice_first": "first_stage", "metavoice_second": "second_stage"}
+"""The part of a MetaVoice that each model's config describes."""
 
 
 @dataclass
@@ -75,24 +79,64 @@ def build_voice(contract: Contract) -> nn.Module:
         UnisonError: this unison knows no such model.
     """
     tree = contract.tree()
-    builders = {"emotivoice": _emotivoice, "codec": _codec, "speaker_encoder": _speaker_encoder}
-    build = builders.get(tree.model.get("name", "emotivoice"))
-    if build is None:
-        raise UnisonError(f"model={tree.model.name}: this unison builds {', '.join(builders)}; install a newer one")
-    return build(contract)
+    name = tree.model.get("name", "emotivoice")
+    if name not in MODELS:
+        raise UnisonError(f"model={name}: this unison builds {', '.join(MODELS)}; install a newer one")
+    if name == "emotivoice":
+        return _emotivoice(contract)
+    if name in STAGES_OF_METAVOICE:
+        return _metavoice(contract)
+    return _part(tree.model, contract.audio.sample_rate)
 
 
-def _codec(contract: Contract) -> Codec:
-    tree = contract.tree()
-    return Codec(validate(_sizes(tree), CodecConfig), contract.audio.sample_rate)
+def build_part(identity: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Any:
+    """A trained part by what a contract's ``components`` say of it, weight norm folded, in eval mode.
+
+    Raises:
+        UnisonError: the weights are not those of such a part.
+    """
+    part = fold_weight_norm(_part(identity["model"], identity["sample_rate"]))
+    check_state(part.state_dict(), weights)
+    part.load_state_dict(weights)
+    return part.eval().requires_grad_(False)
 
 
-def _speaker_encoder(contract: Contract) -> SpeakerEncoder:
-    return SpeakerEncoder(validate(_sizes(contract.tree()), SpeakerEncoderConfig))
+def _part(model: Mapping[str, Any], sample_rate: int) -> nn.Module:
+    """A codec or a speaker encoder, by its config as primitives."""
+    sizes = {key: value for key, value in model.items() if key != "name"}
+    if model["name"] == "encodec":
+        from unison.models.codec.encodec import Encodec
+
+        return Encodec(sizes["settings"], sizes["codebooks"])
+    if model["name"] == "codec":
+        return Codec(validate(sizes, CodecConfig), sample_rate)
+    return SpeakerEncoder(validate(sizes, SpeakerEncoderConfig))
 
 
-def _sizes(tree: DictConfig) -> dict[str, Any]:
-    return {name: value for name, value in tree.model.items() if name != "name"}
+def _metavoice(contract: Contract) -> nn.Module:
+    """The stage that the config describes, and the parts that other runs have trained."""
+    from unison.models.metavoice.first_stage import FirstStage
+    from unison.models.metavoice.second_stage import SecondStage
+    from unison.models.metavoice.voice import MetaVoice
+
+    components = contract.components
+    parts: dict[str, Any] = {}
+    for name in ("codec", "speaker_encoder"):
+        found = components[name]
+        parts[name] = fold_weight_norm(_part(found["model"], found["sample_rate"])).eval().requires_grad_(False)
+    models: dict[str, Any] = {
+        name: components[name]["model"] for name in ("first_stage", "second_stage") if name in components
+    }
+    own = contract.tree().model
+    models[STAGES_OF_METAVOICE[own.name]] = own
+    sizes = {name: {key: value for key, value in model.items() if key != "name"} for name, model in models.items()}
+    codebook_size, dim = parts["codec"].codebook_size, parts["speaker_encoder"].config.dim
+    first = second = None
+    if "first_stage" in sizes:
+        first = FirstStage(validate(sizes["first_stage"], FirstStageConfig), codebook_size, dim)
+    if "second_stage" in sizes:
+        second = SecondStage(validate(sizes["second_stage"], SecondStageConfig), codebook_size, dim)
+    return MetaVoice(parts["codec"], parts["speaker_encoder"], first, second, len(contract.speakers))
 
 
 def _emotivoice(contract: Contract) -> Voice:

@@ -13,6 +13,7 @@ from unison.data.config import LoaderConfig
 from unison.errors import UnisonError
 from unison.models.codec.config import CodecConfig, EncodecConfig, NoCodecConfig, TrainedCodecConfig
 from unison.models.emotivoice.config import EmotiVoiceConfig
+from unison.models.metavoice.config import FirstStageConfig, SecondStageConfig
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.prepare.config import DataConfig
 from unison.style.config import STYLES
@@ -37,6 +38,8 @@ MODELS: dict[str, type] = {
     "emotivoice": EmotiVoiceConfig,
     "codec": CodecConfig,
     "speaker_encoder": SpeakerEncoderConfig,
+    "metavoice_first": FirstStageConfig,
+    "metavoice_second": SecondStageConfig,
 }
 VOCODERS: dict[str, type] = {
     "hifigan": HifiGanConfig,

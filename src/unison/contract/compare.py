@@ -21,6 +21,9 @@ SECTIONS = (
     "style",
     "model",
     "vocoder",
+    "codec",
+    "speaker_encoder",
+    "tokenizer",
     "precision",
     "data",
     "training",
@@ -62,6 +65,9 @@ def compare(a: Contract, b: Contract) -> list[Difference]:
         *_fields("model", {"kind": a.kind, "family": a.family}, {"kind": b.kind, "family": b.family}, "another model"),
         *_fields("model", _leaves(x.get("model")), _leaves(y.get("model")), _LAYERS, free=_TRAINING_SIZES),
         *_fields("vocoder", _leaves(x.get("vocoder")), _leaves(y.get("vocoder")), _LAYERS),
+        *_part("codec", a, b, "the codes would stand for other sounds: noise"),
+        *_part("speaker_encoder", a, b, "the vectors would stand for other voices"),
+        *_fields("tokenizer", a.tokenizer, b.tokenizer, "the tokens would stand for other letters"),
         *_fields("precision", a.precision, b.precision, "rounding differs; `unison compare` measures it", free=_ALL),
         *_fields("data", a.data, b.data, "learnt from other recordings", free=_ALL),
     ]
@@ -208,6 +214,17 @@ def _labels(a: Contract, b: Contract) -> Iterator[Difference]:
     heard = "`{b}` would be spoken as `{a}`"
     for name in sorted(a.labels.keys() | b.labels.keys()):
         yield from _names("labels", a.labels.get(name, []), b.labels.get(name, []), heard, name)
+
+
+def _part(name: str, a: Contract, b: Contract, heard: str) -> Iterator[Difference]:
+    """A part that other runs trained, by its weights and by the rate of what it hears."""
+    x, y = (
+        {key: c.components.get(name, {}).get(key) for key in ("weights", "sample_rate")}
+        if c.components.get(name)
+        else {}
+        for c in (a, b)
+    )
+    return _fields(name, x, y, heard)
 
 
 def _identity(contract: Contract) -> dict[str, Any]:

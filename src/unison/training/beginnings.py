@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -30,6 +31,8 @@ from unison.errors import UnisonError
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.precision import PrecisionPolicy
 from unison.style import style_identity
+from unison.text.bpe import BytePairs
+from unison.training.components import Components
 from unison.training.config import SpeakersConfig
 from unison.training.moments import ADAMS, Moments, regrown, stored
 from unison.training.task import Task
@@ -42,6 +45,8 @@ KINDS = {
     "emotivoice": ("tts", "emotivoice"),
     "codec": ("codec", "metavoice"),
     "speaker_encoder": ("speaker_encoder", "metavoice"),
+    "metavoice_first": ("tts", "metavoice"),
+    "metavoice_second": ("tts", "metavoice"),
 }
 """For each model, what its checkpoints hold, and of which family."""
 VOCODER = "model.vocoder."
@@ -51,8 +56,14 @@ _MOST = 10
 """Differences that a message tells one by one."""
 
 
-def new_contract(tree: DictConfig, config: TrainConfig, corpus: Corpus, policy: PrecisionPolicy) -> Contract:
-    """What every checkpoint of the run will say about itself."""
+def new_contract(
+    tree: DictConfig,
+    config: TrainConfig,
+    corpus: Corpus,
+    policy: PrecisionPolicy,
+    components: Components | None = None,
+) -> Contract:
+    """What every checkpoint of the run will say about itself; a language model's run builds on `components`."""
     info = corpus.info
     replay = config.speakers.replay
     replayed = {} if replay is None else {"replayed": CorpusInfo.read(replay).fingerprint}
@@ -67,6 +78,10 @@ def new_contract(tree: DictConfig, config: TrainConfig, corpus: Corpus, policy: 
             "style": style_identity(config.style, corpus.labels),
             "frontend": {"name": info.frontend, "version": info.frontend_version},
         }
+    if components is not None:
+        read["speakers"] = list(corpus.speakers)
+        read["tokenizer"] = components.tokenizer or _learnt_tokenizer(corpus, config.model.text_tokens)
+        read["components"] = {name: part.identity for name, part in components.parts.items()}
     # a speaker encoder hears at a rate of its own, whatever the corpus's
     heard = config.model.geometry if isinstance(config.model, SpeakerEncoderConfig) else config.audio
     return Contract(
@@ -80,6 +95,11 @@ def new_contract(tree: DictConfig, config: TrainConfig, corpus: Corpus, policy: 
         | replayed,
         versions=versions(),
     )
+
+
+def _learnt_tokenizer(corpus: Corpus, size: int) -> dict[str, Any]:
+    """Byte pairs of the texts that are learnt from."""
+    return BytePairs.train(sorted({utterance.text for utterance in corpus.split("train")}), size).to_dict()
 
 
 def continued(contract: Contract, before: Contract) -> Contract:
@@ -96,7 +116,7 @@ def continued(contract: Contract, before: Contract) -> Contract:
     if contract.style.get("name") == "labels":
         missing |= {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
     problems = [f"{what}: {', '.join(sorted(names))} new since" for what, names in missing.items() if names]
-    now = contract.replace(components=before.components)
+    now = contract.replace(components=before.components, tokenizer=before.tokenizer)
     if any(parent.get("role") == "init_from" for parent in before.parents):
         # the lists and scales are the base's, grown: the corpus's own need not be the same, only among them
         now = now.replace(
@@ -139,7 +159,11 @@ def begin(config: TrainConfig, contract: Contract, policy: PrecisionPolicy) -> B
     beginning = Beginning(contract)
     if config.init_from is not None:
         sections = [name for name in SECTIONS if name != "vocoder" or config.vocoder_from is None]
-        beginning = _voice(config.init_from, config, contract, sections, policy)
+        beginning = (
+            _language_model(config.init_from, config, contract)
+            if contract.tokenizer
+            else _voice(config.init_from, config, contract, sections, policy)
+        )
     if config.vocoder_from is not None:
         beginning = _vocoder(config.vocoder_from, beginning)
     return beginning
@@ -196,6 +220,28 @@ def _voice(
     )
     moments = regrown(moments, Lists.of(base), lists) if config.init_optimizers else {}
     return Beginning(ours, weights, judges, moments)
+
+
+def _language_model(ckpt: str, config: TrainConfig, contract: Contract) -> Beginning:
+    """The stages of `ckpt`; its named voices are vectors that do not learn, so the corpus's only join them."""
+    base, weights = read_weights(resolve_ckpt(ckpt))
+    policy = config.speakers.policy
+    joined = contract.speakers if policy == "replace" else appended(base.speakers, contract.speakers)
+    ours = contract.replace(speakers=joined)
+    problems = told(incompatibilities(base.replace(speakers=joined), ours))
+    if policy not in (None, "extend", "replace"):
+        problems.append(
+            f"speakers.policy={policy}: a language model has no table of speakers to hold; extend (voices join the"
+            " base's) and replace (the corpus's alone) are what there is"
+        )
+    if problems:
+        raise UnisonError([f"init_from={ckpt}: {problem}" for problem in problems])
+    known = dict(zip(base.speakers, weights["speakers"], strict=True))
+    unheard = torch.zeros_like(weights["speakers"][:1]).sum(0)
+    weights = weights | {"speakers": torch.stack([known.get(name, unheard) for name in joined])}
+    parent = {"role": "init_from", "digest": base.digest, "step": base.step, "weights": base.weights_digest}
+    log.info("starting from the weights of %s at step %d", ckpt, base.step)
+    return Beginning(ours.replace(parents=[parent], trained=dict(base.trained)), weights)
 
 
 def _optimizer_problems(config: TrainConfig, base: Contract, moments: Moments) -> list[str]:

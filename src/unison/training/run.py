@@ -36,6 +36,7 @@ from unison.training.callbacks import (
     forget_metrics,
 )
 from unison.training.checkpoint_io import VerifiedCheckpointIO
+from unison.training.components import embed, gathered, prepare_tables
 from unison.training.folders import Run, children_run, first_process, held, open_run
 from unison.training.task import Task
 from unison.training.tasks import task_of
@@ -67,7 +68,10 @@ def _train(run: Run) -> dict[str, float]:
     set_matmul(config.precision.matmul)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
-    contract = new_contract(run.tree, config, corpus, policy)
+    components = gathered(config, run.checkpoint)
+    if components is not None:
+        prepare_tables(prepared, components.parts)
+    contract = new_contract(run.tree, config, corpus, policy, components)
     beginning = Beginning(contract)
     if run.contract is not None:
         contract = continued(contract, run.contract)
@@ -77,6 +81,8 @@ def _train(run: Run) -> dict[str, float]:
     pl.seed_everything(config.seed, verbose=False)
     discriminator = needed_discriminator(config)
     task = task_of(config.model)(build_voice(contract), discriminator, config, policy, contract, run.folder)
+    if components is not None:
+        embed(components, task.voice)
     start(task, beginning)
     policy.cast(task.voice)
     if task.discriminator is not None:

@@ -1,0 +1,188 @@
+"""What a language model learns from: texts as byte pairs, recordings as codes, and who speaks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
+
+from unison.data.datamodule import DataModule
+from unison.data.manifest import Corpus, Utterance
+from unison.data.references import references
+from unison.data.rows import Rows
+from unison.errors import UnisonError
+from unison.text.bpe import BytePairs
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Spoken:
+    """One utterance."""
+
+    key: str
+    """Its name in the corpus."""
+    text: Tensor
+    """Byte pairs int64 [N], without an end."""
+    codes: Tensor
+    """int64 [K, T]."""
+    reference: int
+    """Its own reference: row of :attr:`Voices.vectors`."""
+    seconds: float
+
+
+@dataclass
+class Tokens:
+    """Utterances padded to the longest; padding is 0 everywhere (the lengths say where it starts)."""
+
+    keys: list[str]
+    text: Tensor
+    """int64 [B, N]."""
+    text_lengths: Tensor
+    """int64 [B]."""
+    codes: Tensor
+    """int64 [B, K, T]."""
+    code_lengths: Tensor
+    """Frames int64 [B]."""
+    references: Tensor
+    """Each one's own reference int64 [B]."""
+    seconds: float
+    """Audio in all."""
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Tokens:
+        """The batch on a device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Tokens:
+        """The batch in page-locked memory; the data loader calls it."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Tokens:
+        changed: dict[str, Any] = {n: change(v) for n, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **changed)
+
+
+def collate(items: Sequence[Spoken]) -> Tokens:
+    """Pad items into a batch."""
+    return Tokens(
+        keys=[item.key for item in items],
+        text=pad_sequence([item.text for item in items], batch_first=True),
+        text_lengths=torch.tensor([len(item.text) for item in items]),
+        codes=pad_sequence([item.codes.T for item in items], batch_first=True).transpose(1, 2),
+        code_lengths=torch.tensor([item.codes.shape[1] for item in items]),
+        references=torch.tensor([item.reference for item in items]),
+        seconds=sum(item.seconds for item in items),
+    )
+
+
+class Voices:
+    """The speaker vectors of a corpus's references, and which of them a speaker has."""
+
+    def __init__(self, corpus: Corpus, table: Rows) -> None:
+        found = [reference for split in ("train", "valid") for reference in references(corpus.split(split))]
+        self.vectors = torch.stack([torch.tensor(table[reference.key][0]) for reference in found])
+        """float32 [R, D]."""
+        self.speakers = [reference.speaker for reference in found]
+        self.splits = [reference.utterances[0].split for reference in found]
+        self.of_recording = {u.digest: row for row, reference in enumerate(found) for u in reference.utterances}
+        """For a recording's digest, the row of the reference that it is in."""
+
+    def rows_of(self, speaker: str) -> list[int]:
+        """Rows of a speaker's references to learn from."""
+        known = zip(self.speakers, self.splits, strict=True)
+        return [row for row, found in enumerate(known) if found == (speaker, "train")]
+
+    def mean(self, speaker: str) -> Tensor:
+        """The vector [D] of a speaker by name: the mean of the references', of length 1."""
+        return torch.nn.functional.normalize(self.vectors[self.rows_of(speaker)].mean(0), dim=0)
+
+
+class TokenDataset(Dataset[Spoken]):
+    """The utterances of one split that fit the model's window."""
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        codes: Rows,
+        voices: Voices,
+        tokenizer: BytePairs,
+        positions: Callable[[int, int], int],
+        window: int,
+    ) -> None:
+        """Serve `utterances`; `positions` says how many a text of N byte pairs and T frames take, of `window`.
+
+        Raises:
+            UnisonError: none fits the window.
+        """
+        texts = [tokenizer.encode(utterance.text) for utterance in utterances]
+        lengths = [positions(len(t), codes.length(u.digest)) for t, u in zip(texts, utterances, strict=True)]
+        fitting = [i for i, length in enumerate(lengths) if length <= window]
+        if len(fitting) < len(utterances):
+            left = len(utterances) - len(fitting)
+            note = f"{left} of {len(utterances)} clips are longer than the model's window of {window} positions"
+            if not fitting:
+                raise UnisonError(f"{note}: lower data.max_seconds, or take a model with more model.max_positions")
+            log.warning("%s and are left out", note)
+        self.utterances = [utterances[i] for i in fitting]
+        self.lengths = [lengths[i] for i in fitting]
+        self._texts = [texts[i] for i in fitting]
+        self._codes, self._voices = codes, voices
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int, /) -> Spoken:
+        utterance = self.utterances[index]
+        return Spoken(
+            key=utterance.key,
+            text=torch.tensor(self._texts[index], dtype=torch.int64),
+            codes=torch.tensor(self._codes[utterance.digest].T, dtype=torch.int64),
+            reference=self._voices.of_recording[utterance.digest],
+            seconds=utterance.seconds,
+        )
+
+
+class TokenDataModule(DataModule):
+    """Batches of :class:`Tokens`; `batch_frames` counts positions."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *settings: Any,
+        codes: str,
+        voices: str,
+        tokenizer: BytePairs,
+        positions: Callable[[int, int], int],
+        window: int,
+        **named: Any,
+    ) -> None:
+        """As :class:`DataModule`.
+
+        Args:
+            folder: what `unison.prepare.prepare` wrote.
+            settings: as there.
+            codes: name of the table of codes.
+            voices: name of the table of speaker vectors.
+            tokenizer: reads the texts.
+            positions: see :class:`TokenDataset`.
+            window: see there.
+            named: as there.
+        """
+        folder = Path(folder)
+        self._codes = Rows(folder, codes)
+        self.voices = Voices(Corpus(folder), Rows(folder, voices))
+        self._reading = (tokenizer, positions, window)
+        super().__init__(folder, *settings, **named)
+
+    def clips(self, utterances: Sequence[Utterance]) -> TokenDataset:  # type: ignore[override]
+        return TokenDataset(utterances, self._codes, self.voices, *self._reading)
+
+    def collate(self, items: Sequence[Spoken]) -> Tokens:
+        return collate(items)

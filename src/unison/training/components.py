@@ -1,0 +1,132 @@
+"""The trained parts that a language model's run builds on: where they come from, and whether they belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from unison.builders import STAGES_OF_METAVOICE, build_part
+from unison.config.train import TrainConfig, model_name
+from unison.contract.checkpoint import resolve_ckpt
+from unison.contract.weights import check_state
+from unison.data.manifest import Corpus
+from unison.errors import UnisonError
+from unison.parts import PREFIXES, Part, codec_part, part_of, parts_in
+from unison.prepare.codes import prepare_codes, prepare_voices
+
+NONE = "none"
+"""``second_stage=none``: the first stage predicts all codebooks."""
+
+
+@dataclass(frozen=True)
+class Components:
+    """What a language model's run builds on."""
+
+    parts: dict[str, Part]
+    """By name: `codec`, `speaker_encoder` and perhaps the other stage."""
+    tokenizer: dict[str, Any] = field(default_factory=dict)
+    """The one that the base or the other stage reads by; empty where the corpus is to give one."""
+
+
+def gathered(config: TrainConfig, checkpoint: Path | None) -> Components | None:
+    """What the run builds on: of a resumed one what its own checkpoint holds; None where a model builds on nothing.
+
+    Raises:
+        UnisonError: a part is missing, or two learnt from different codes.
+    """
+    model = model_name(config.model)
+    if model not in STAGES_OF_METAVOICE:
+        return None
+    own, problems = STAGES_OF_METAVOICE[model], list[str]()
+    parts: dict[str, Part] = {}
+    given: dict[str, str] = {}
+    tokenizer: dict[str, Any] = {}
+
+    def take(source: str, found: Mapping[str, Part]) -> None:
+        for name, part in found.items():
+            if name in parts and parts[name].identity["weights"] != part.identity["weights"]:
+                theirs, ours = (known.identity["weights"][:12] for known in (part, parts[name]))
+                problems.append(
+                    f"{source}: has another {name.replace('_', ' ')} ({theirs}) than {given[name]} ({ours}): what was"
+                    " learnt with the one means something else with the other"
+                )
+            if name not in parts:
+                parts[name], given[name] = part, source
+
+    if checkpoint is not None:
+        contract, found = parts_in(resolve_ckpt(checkpoint))
+        return Components({name: part for name, part in found.items() if name != own}, contract.tokenizer)
+    try:
+        if config.init_from is not None:
+            contract, found = parts_in(resolve_ckpt(config.init_from))
+            tokenizer = contract.tokenizer
+            take(f"init_from={config.init_from}", {name: part for name, part in found.items() if name != own})
+        other = "second_stage" if own == "first_stage" else "first_stage"
+        voice = getattr(config, other)
+        if voice not in (None, NONE):
+            stage = part_of(other, voice, other)
+            contract, found = parts_in(resolve_ckpt(voice))
+            if tokenizer and tokenizer != contract.tokenizer:
+                problems.append(f"{other}={voice}: reads by other byte pairs than init_from={config.init_from}")
+            tokenizer = contract.tokenizer
+            take(f"{other}={voice}", {name: found[name] for name in ("codec", "speaker_encoder")} | {other: stage})
+        codec = codec_part(config.codec)
+        if codec is not None:
+            take("codec", {"codec": codec})
+        if config.speaker_encoder is not None:
+            encoder = part_of("speaker_encoder", config.speaker_encoder, "speaker_encoder")
+            take(f"speaker_encoder={config.speaker_encoder}", {"speaker_encoder": encoder})
+    except UnisonError as error:
+        problems += error.problems
+    else:
+        problems += _missing(config, parts)
+    if problems:
+        raise UnisonError(problems)
+    return Components(parts, tokenizer)
+
+
+def _missing(config: TrainConfig, parts: Mapping[str, Part]) -> list[str]:
+    model, rate = model_name(config.model), config.audio.sample_rate
+    problems = []
+    if "codec" not in parts:
+        problems.append(
+            f"model={model} reads a codec's codes: codec.path=outputs/<a run of model=codec>, or codec=encodec"
+        )
+    elif (theirs := parts["codec"].identity["sample_rate"]) != rate:
+        problems.append(f"audio.sample_rate={rate}: the codec's codes are of {theirs} Hz; choose audio= of that rate")
+    if "speaker_encoder" not in parts:
+        problems.append(f"model={model} is told the voice: speaker_encoder=outputs/<a run of model=speaker_encoder>")
+    return problems
+
+
+def prepare_tables(prepared: Path, parts: Mapping[str, Part]) -> None:
+    """Encode the prepared corpus with the codec and the speaker encoder, where that is not done yet.
+
+    Raises:
+        UnisonError: a speaker of the training split has no recording to tell the voice from.
+    """
+    corpus = Corpus(prepared)
+    if not corpus.split("train"):
+        raise UnisonError(f"{prepared}: all clips are held out, none is left to learn from; lower data.valid")
+    codec, encoder = parts["codec"], parts["speaker_encoder"]
+    prepare_codes(prepared, build_part(codec.identity, codec.weights), _digest(codec))
+    learnt_at = encoder.identity["sample_rate"]
+    prepare_voices(prepared, build_part(encoder.identity, encoder.weights), _digest(encoder), learnt_at)
+
+
+def embed(components: Components, voice: nn.Module) -> None:
+    """Give a voice its parts' weights."""
+    state = {
+        PREFIXES[name] + key: tensor for name, part in components.parts.items() for key, tensor in part.weights.items()
+    }
+    own, prefixes = voice.state_dict(), tuple(PREFIXES[name] for name in components.parts)
+    check_state({name: tensor for name, tensor in own.items() if name.startswith(prefixes)}, state)
+    voice.load_state_dict(own | state)
+
+
+def _digest(part: Part) -> str:
+    return str(part.identity["weights"])
