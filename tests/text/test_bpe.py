@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unison.errors import UnisonError
-from unison.text.bpe import BytePairs, normalise
+from unison.text.bpe import PATTERN, BytePairs, normalise
 
 CORPUS = [
     "the weather is nothing like the weather of then",
@@ -171,3 +171,9 @@ def test_damaged_primitives_are_refused(trained: BytePairs, change: dict[str, An
 def test_tables_of_another_form_are_refused(meta: dict[str, Any], change: dict[str, Any], message: str) -> None:
     with pytest.raises(UnisonError, match=message):
         BytePairs.from_tiktoken(meta | change)
+
+
+def test_a_whole_word_needs_no_pairs_to_come_from() -> None:
+    tokenizer = BytePairs(PATTERN, (*(bytes([byte]) for byte in range(256)), b"abc"), 300)
+    assert tokenizer.encode("abc") == [256]
+    assert tokenizer.encode("abcd") == list(b"abcd")
