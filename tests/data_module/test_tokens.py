@@ -1,0 +1,103 @@
+"""Token batches: what was encoded, padded with lengths; clips beyond the window; whose voice an utterance is told."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unison.data.manifest import Corpus
+from unison.data.references import references
+from unison.data.rows import Rows
+from unison.data.tokens import TokenDataModule
+from unison.errors import UnisonError
+from unison.prepare.store import RowTable
+from unison.text.bpe import BytePairs
+
+K, DIM = 3, 5
+TOKENIZER = BytePairs.train([], 256)
+
+
+@pytest.fixture
+def tables(prepared: Path, tmp_path: Path) -> Path:
+    """The prepared corpus with codes that count up, and speaker vectors that name their reference."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for path in prepared.iterdir():
+        (folder / path.name).symlink_to(path)
+    corpus = Corpus(folder)
+    codes, voices = RowTable(folder, "codes-x", "x", K), RowTable(folder, "voices-x", "x", DIM)
+    for n, utterance in enumerate(corpus.utterances):
+        codes.add({utterance.digest: np.arange(K * (3 + n)).reshape(-1, K) % 100})
+    for split in ("train", "valid"):
+        for n, reference in enumerate(references(corpus.split(split))):
+            voices.add({reference.key: np.full((1, DIM), n, np.float32)})
+    codes.close()
+    voices.close()
+    return folder
+
+
+def module(folder: Path, window: int = 10_000, batch_size: int = 4) -> TokenDataModule:
+    return TokenDataModule(
+        folder,
+        batch_size,
+        10_000,
+        codes="codes-x",
+        voices="voices-x",
+        tokenizer=TOKENIZER,
+        positions=lambda text, frames: text + K * frames,
+        window=window,
+    )
+
+
+def test_batches_hold_texts_and_codes_with_their_lengths(tables: Path) -> None:
+    data = module(tables)
+    corpus, rows = Corpus(tables), Rows(tables, "codes-x")
+    known = {utterance.key: utterance for utterance in corpus.utterances}
+    seen = set()
+    for batch in data.val_dataloader():
+        for i, key in enumerate(batch.keys):
+            n, frames = int(batch.text_lengths[i]), int(batch.code_lengths[i])
+            assert TOKENIZER.decode(batch.text[i, :n].tolist()) == known[key].text
+            np.testing.assert_array_equal(batch.codes[i, :, :frames].T, rows[known[key].digest])
+            assert not batch.text[i, n:].any()
+            assert not batch.codes[i, :, frames:].any()
+            seen.add(key)
+        assert batch.seconds == pytest.approx(sum(known[key].seconds for key in batch.keys))
+    assert seen == {utterance.key for utterance in data.valid_set.utterances}
+
+
+def test_every_utterance_knows_a_reference_of_its_own_speaker(tables: Path) -> None:
+    data = module(tables)
+    for clips in (*data.train_sets, data.valid_set):
+        for i, utterance in enumerate(clips.utterances):
+            row = clips[i].reference
+            assert data.voices.speakers[row] == utterance.speaker
+            assert data.voices.splits[row] == utterance.split
+
+
+def test_a_named_voice_is_the_mean_of_what_is_learnt_from(tables: Path) -> None:
+    voices = module(tables).voices
+    for speaker in set(voices.speakers):
+        rows = voices.rows_of(speaker)
+        assert {voices.splits[row] for row in rows} == {"train"}
+        mean = voices.vectors[rows].mean(0)
+        if mean.any():
+            assert torch.allclose(voices.mean(speaker), mean / mean.norm())
+
+
+def test_clips_beyond_the_window_are_left_out_and_counted(tables: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = module(tables).train_sets[0]
+    window = sorted(whole.lengths)[len(whole) // 2]
+    with caplog.at_level(logging.WARNING):
+        cut = module(tables, window).train_sets[0]
+    assert len(cut) < len(whole)
+    assert max(cut.lengths) <= window
+    assert (
+        f"{len(whole) - len(cut)} of {len(whole)} clips are longer than the model's window of {window}" in caplog.text
+    )
+    with pytest.raises(UnisonError, match=r"lower data\.max_seconds"):
+        module(tables, window=1)
