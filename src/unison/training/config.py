@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from unison.models.speaker_encoder.config import AugmentationConfig
+
 STAGES: dict[str, tuple[str, ...]] = {
     "emotivoice": ("acoustic", "vocoder", "joint"),
     "codec": ("codec",),
@@ -112,7 +114,9 @@ class SpeakerLossConfig:
     """What voices are compared by: the one loss (GE2E) has no weight."""
 
     utterances: int
-    """Pieces of each speaker in a batch; the batch size has to be a multiple that gives 2 speakers or more."""
+    """Pieces of each speaker in a batch, at least 2; the batch size is to hold those of 2 speakers or more."""
+    augmentation: AugmentationConfig
+    """What is done to the pieces."""
 
 
 @dataclass

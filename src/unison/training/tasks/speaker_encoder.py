@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unison.data.voices import VoiceDataModule, Voices
+from unison.models.speaker_encoder.augment import add_noise, colour
+from unison.models.speaker_encoder.config import AugmentationConfig
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.models.speaker_encoder.ge2e import Ge2eLoss, equal_error_rate
 from unison.training.config import STAGES
@@ -46,7 +48,7 @@ class SpeakerEncoderTask(Task):
         return {"ge2e": 1.0}
 
     def losses(self, batch: Voices, stepping: bool) -> Losses:
-        loss, similarity = self.ge2e(self._vectors(self.voice, batch))
+        loss, similarity = self.ge2e(self._vectors(self.voice, batch, self.config.losses.augmentation))
         shown = {"accuracy": similarity.accuracy, "equal_error_rate": similarity.equal_error_rate}
         return {"ge2e": loss} | {name: torch.tensor(value) for name, value in shown.items()}
 
@@ -77,10 +79,14 @@ class SpeakerEncoderTask(Task):
             utterances=self.config.losses.utterances,
         )
 
-    def _vectors(self, encoder: nn.Module, batch: Voices) -> Tensor:
+    def _vectors(self, encoder: nn.Module, batch: Voices, augmentation: AugmentationConfig | None = None) -> Tensor:
         """Vectors [S, U, dim] of the pieces."""
-        waveforms, frames = batch.waveforms.flatten(0, 1), self.voice.config.partial_frames
-        mels = self.voice.mel(self.voice.level(waveforms))[:, :frames]
+        waveforms = self.voice.level(batch.waveforms.flatten(0, 1))
+        if augmentation is not None:
+            waveforms = add_noise(waveforms, augmentation, torch.default_generator)
+        mels = self.voice.mel(waveforms)[:, : self.voice.config.partial_frames]
+        if augmentation is not None:
+            mels = colour(mels, augmentation, torch.default_generator)
         with self.policy.autocast():
             vectors: Tensor = encoder(mels)
         return vectors.unflatten(0, batch.waveforms.shape[:2])
