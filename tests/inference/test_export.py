@@ -96,11 +96,27 @@ def test_paths(outputs: str, given: str, expected: str) -> None:
     assert shown.style == {"name": "bert", "path": expected}
 
 
+def test_nothing_is_overwritten(exported: Path, run_folder: Path, infer: Infer, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "cli.py").write_text("mine")
+    before = (exported / "contract.json").read_bytes()
+    for out in (exported, run_folder, "src"):
+        assert infer(f"ckpt={run_folder}", f"out={out}", command="export").errors == [
+            f"out={out}: is there already; give another name, or move it away"
+        ]
+    (error,) = infer(f"ckpt={run_folder}", "out=README.md", command="export").errors
+    assert error.startswith("out=README.md is a file: expected a folder")
+    assert (exported / "contract.json").read_bytes() == before
+    assert [path.name for path in (tmp_path / "src").iterdir()] == ["cli.py"]
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
 def test_sizes_are_said(run_folder: Path, infer: Infer, tmp_path: Path) -> None:
     done = infer(f"ckpt={run_folder}", "out=e", command="export")
     assert done.code == 0, done.err
     assert re.fullmatch(r"e  \d+\.\d MB\n", done.out)
     assert json.loads((tmp_path / "e/contract.json").read_text())["contract"]["speakers"] == ["anna", "bert"]
     assert infer("ckpt=e", "out=f", command="export").code == 0
-    assert infer("ckpt=nothing", "out=f", command="export").errors[0].startswith("ckpt=nothing: no such file or folder")
+    assert infer("ckpt=nothing", "out=g", command="export").errors[0].startswith("ckpt=nothing: no such file or folder")
     assert infer(f"ckpt={run_folder}", command="export").errors == ["out: missing; expected str"]

@@ -66,6 +66,24 @@ def test_what_does_not_work_is_said(run_folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "x.ckpt").exists()
 
 
+def test_nothing_is_overwritten(run_folder: Path, tmp_path: Path) -> None:
+    newest = resolve_ckpt(run_folder).path
+    before = newest.read_bytes()
+    for out in (newest, run_folder):
+        there = f"out={out}: is there already; give another name, or move it away"
+        with pytest.raises(UnisonError) as caught:
+            extend(more(ckpt=str(run_folder), speakers=["anna"], out=str(out)))
+        assert caught.value.problems == ["speakers: anna is already in this voice", there]
+        with pytest.raises(UnisonError) as caught:
+            prune(cfg(ckpt=str(run_folder), speakers=["anna"], out=str(out)))
+        assert caught.value.problems == [there]
+    assert newest.read_bytes() == before
+    with pytest.raises(UnisonError, match=r"out=grown\.pt: expected a \.ckpt file, or a folder \(ending in /"):
+        extend(more(ckpt=str(run_folder), speakers=["zoe"], out="grown.pt"))
+    (tmp_path / "v1.5").mkdir()
+    prune(cfg(ckpt=str(run_folder), speakers=["anna"], out=str(tmp_path / "v1.5")))
+
+
 def test_there_is_nothing_to_resume_in_it(config: Callable[..., DictConfig], run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     out = tmp_path / "run" / "checkpoints" / "step0000001.ckpt"

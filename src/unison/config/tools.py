@@ -42,7 +42,7 @@ class ExtendConfig:
     donor: str | None
     """The speaker whose row the new ones start from; null takes the mean voice."""
     out: str
-    """A .ckpt file, which init_from= takes, or a folder for speaking."""
+    """A .ckpt file, which init_from= takes, or a folder for speaking; nothing that is there is overwritten."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class PruneConfig:
     speakers: list[str]
     """Names to take out."""
     out: str
-    """A .ckpt file, which init_from= takes, or a folder for speaking."""
+    """A .ckpt file, which init_from= takes, or a folder for speaking; nothing that is there is overwritten."""
 
 
 @dataclass
@@ -64,7 +64,7 @@ class ExportConfig:
     ckpt: str
     """A checkpoint file or a run folder."""
     out: str
-    """Folder to write: model.safetensors and contract.json."""
+    """Folder to write, which is not there yet: model.safetensors and contract.json."""
 
 
 @dataclass

@@ -23,16 +23,33 @@ def is_exported(folder: Path) -> bool:
     return (folder / CONTRACT_FILE).is_file() or (folder / WEIGHTS_FILE).is_file()
 
 
+def place_problems(out: str, file: str = "") -> list[str]:
+    """Why `out=` is no place for something new: nothing is ever written over what is there.
+
+    Args:
+        out: the path of a folder to come, or of a file.
+        file: the suffix that makes it a file; without one it is always a folder.
+    """
+    path = Path(out).expanduser()
+    if file and path.suffix == file:
+        taken = path.exists()
+    elif path.is_file() or (path.suffix and not path.is_dir() and not out.endswith("/")):
+        expected = f"a {file} file, or a folder" if file else "a folder"
+        found = " is a file" if path.is_file() else ""
+        return [f"out={out}{found}: expected {expected} (ending in /, if its name has a dot)"]
+    else:
+        taken = path.is_dir() and any(path.iterdir())
+    return [f"out={out}: is there already; give another name, or move it away"] if taken else []
+
+
 def write_exported(folder: str | Path, contract: Contract, weights: Mapping[str, torch.Tensor]) -> Path:
     """Write the folder; the contract's weights digest becomes that of `weights`.
 
-    Raises UnisonError when the disk is full, or when the folder is a run's.
+    Raises UnisonError when the disk is full.
     """
     from safetensors.torch import save
 
     folder = Path(folder)
-    if (folder / "checkpoints").is_dir():
-        raise UnisonError(f"out={folder} is a run folder, which an export would hide; give a folder of its own")
     # Clones: safetensors takes no two tensors in one storage.
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
     values = contract.replace(weights_digest=weights_digest(state)).to_dict()

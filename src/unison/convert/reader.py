@@ -15,6 +15,7 @@ from torch import Tensor
 from unison.config.convert import ConvertConfig
 from unison.contract import weights_digest, write_checkpoint
 from unison.contract.checkpoint import VOICE_PREFIX
+from unison.contract.exported import place_problems
 from unison.convert import going_on
 from unison.convert.describe import describe
 from unison.convert.emotivoice import MODEL_PREFIX, build, generator_tensors
@@ -193,15 +194,12 @@ def _steps(given: int | None, generator: Path, training: Mapping[str, Any], prob
 def _places(config: ConvertConfig, steps: int, problems: list[str]) -> tuple[Path, Path]:
     """The checkpoint's file, and the folder of its encoder of prompts; `problems` says what is there already."""
     out, path = config.out, Path(config.out).expanduser()
+    taken = place_problems(out, ".ckpt")
+    problems += taken
     if path.suffix == ".ckpt":
-        checkpoint, style_folder, taken = path, path.with_name(f"{path.stem}-style"), path.exists()
+        checkpoint, style_folder = path, path.with_name(f"{path.stem}-style")
     else:
-        if path.suffix and not path.is_dir() and not out.endswith("/"):
-            problems.append(f"out={out}: expected a .ckpt file, or a folder (ending in /, if its name has a dot)")
         checkpoint, style_folder = path / "checkpoints" / f"step{steps:07d}.ckpt", path / "style"
-        taken = path.is_file() or (path.is_dir() and any(path.iterdir()))
-    if taken:
-        problems.append(f"out={out}: is there already; give another name, or move it away")
-    elif config.style is not None and style_folder.exists():
+    if not taken and config.style is not None and style_folder.exists():
         problems.append(f"out={out}: {style_folder} is there already; give another name, or move it away")
     return checkpoint, style_folder

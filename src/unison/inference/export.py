@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from unison.config.tools import ExportConfig
 from unison.config.validate import validate
 from unison.contract.contract import Contract
+from unison.errors import UnisonError
 
 
 def portable(contract: Contract) -> Contract:
@@ -43,14 +44,21 @@ def portable(contract: Contract) -> Contract:
 
 
 def run(cfg: DictConfig) -> None:
-    """Write the folder; prints where it is and how large."""
+    """Write the folder; prints where it is and how large.
+
+    Raises:
+        UnisonError: the checkpoint is missing or damaged; there is something at `out` already.
+    """
     config = validate(cfg, ExportConfig)
     from unison.contract import read_weights, resolve_ckpt, write_exported
+    from unison.contract.exported import place_problems
     from unison.vocoders.weight_norm import folded
 
+    if problems := place_problems(config.out):
+        raise UnisonError(problems)
     contract, weights = read_weights(resolve_ckpt(config.ckpt))
     parent = {"role": "exported from", "digest": contract.digest, "step": contract.step}
     described = portable(contract.replace(parents=[parent, *contract.parents]))
-    folder = write_exported(Path(config.out), described, folded(weights))
+    folder = write_exported(Path(config.out).expanduser(), described, folded(weights))
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}  {size / 1e6:.1f} MB")

@@ -13,11 +13,14 @@ from unison.config.tools import ExtendConfig, PruneConfig
 from unison.config.validate import nearest, validate
 from unison.contract.checkpoint import VOICE_PREFIX, read_weights, resolve_ckpt, write_checkpoint
 from unison.contract.contract import Contract
-from unison.contract.exported import write_exported
+from unison.contract.exported import place_problems, write_exported
 from unison.contract.tables import Lists, with_lists
 from unison.errors import UnisonError
 from unison.inference.export import portable
 from unison.vocoders.weight_norm import folded
+
+FILE = ".ckpt"
+"""The suffix that makes `out=` a checkpoint; without it, it is an exported folder."""
 
 
 def extend(cfg: DictConfig) -> None:
@@ -36,6 +39,7 @@ def extend(cfg: DictConfig) -> None:
         problems.append(f"labels: this voice was trained with style={style}, without tables of labels")
     if not any(new for _, new in wanted.values()):
         problems.append("name at least one: speakers=[…], symbols=[…] or labels={…}")
+    problems += place_problems(config.out, FILE)
     if problems:
         raise UnisonError(problems)
     labels = before.labels | {name: [*before.labels.get(name, []), *new] for name, new in config.labels.items()}
@@ -55,6 +59,7 @@ def prune(cfg: DictConfig) -> None:
     left = [name for name in contract.speakers if name not in config.speakers]
     problems += ["speakers: name at least one"] * (not config.speakers)
     problems += ["speakers: nobody would be left"] * (not left)
+    problems += place_problems(config.out, FILE)
     if problems:
         raise UnisonError(problems)
     lists = replace(Lists.of(contract), speakers=left)
@@ -64,8 +69,8 @@ def prune(cfg: DictConfig) -> None:
 def _write(out: str, before: Contract, contract: Contract, weights: dict[str, Tensor], role: str) -> None:
     parent = {"role": role, "digest": before.digest, "step": before.step}
     contract = contract.replace(parents=[parent, *before.parents])
-    path = Path(out)
-    if path.suffix == ".ckpt":
+    path = Path(out).expanduser()
+    if path.suffix == FILE:
         path.parent.mkdir(parents=True, exist_ok=True)
         state = {VOICE_PREFIX + name: tensor for name, tensor in weights.items()}
         write_checkpoint({"contract": contract.to_dict(), "state_dict": state}, path)
