@@ -38,13 +38,13 @@ def run(cfg: DictConfig) -> None:
 
 def describe(contract: Contract) -> str:
     """The contract in sections of aligned lines; long lists are cut, with their lengths."""
+    lists = {"speakers": contract.speakers, "symbols": contract.symbols}
     sections: dict[str, Mapping[str, Any]] = {
-        "voice": {
+        contract.kind.replace("_", " ").replace("tts", "voice"): {
             "kind": contract.kind,
             "family": contract.family,
-            "speakers": _listed(contract.speakers),
-            "symbols": _listed(contract.symbols),
-            "frontend": " ".join(contract.frontend.values()),
+            **{name: _listed(names) for name, names in lists.items() if names},
+            **({"frontend": " ".join(contract.frontend.values())} if contract.frontend else {}),
             **{f"{name} labels": _listed(labels) for name, labels in contract.labels.items()},
         },
         "audio": contract.geometry,

@@ -26,7 +26,7 @@ FILE = ".ckpt"
 def extend(cfg: DictConfig) -> None:
     """Append speakers, symbols and labels; a new speaker starts from the mean voice or the donor's."""
     config = validate(cfg, ExtendConfig)
-    contract, weights = read_weights(resolve_ckpt(config.ckpt))
+    contract, weights = _voice(config.ckpt)
     before = Lists.of(contract)
     wanted = {"speakers": (before.speakers, config.speakers), "symbols": (before.symbols, config.symbols)}
     wanted |= {f"labels.{name}": (before.labels.get(name, []), new) for name, new in config.labels.items()}
@@ -50,7 +50,7 @@ def extend(cfg: DictConfig) -> None:
 def prune(cfg: DictConfig) -> None:
     """Take speakers out."""
     config = validate(cfg, PruneConfig)
-    contract, weights = read_weights(resolve_ckpt(config.ckpt))
+    contract, weights = _voice(config.ckpt)
     problems = [
         f"speakers: this voice has no {name}{nearest(name, contract.speakers)}"
         for name in config.speakers
@@ -64,6 +64,13 @@ def prune(cfg: DictConfig) -> None:
         raise UnisonError(problems)
     lists = replace(Lists.of(contract), speakers=left)
     _write(config.out, contract, *with_lists(contract, weights, lists), role="pruned from")
+
+
+def _voice(ckpt: str) -> tuple[Contract, dict[str, Tensor]]:
+    contract, weights = read_weights(resolve_ckpt(ckpt))
+    if contract.kind != "tts":
+        raise UnisonError(f"ckpt={ckpt}: holds a {contract.kind.replace('_', ' ')}, which has no names of speakers")
+    return contract, weights
 
 
 def _write(out: str, before: Contract, contract: Contract, weights: dict[str, Tensor], role: str) -> None:

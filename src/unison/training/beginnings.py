@@ -184,12 +184,13 @@ def _voice(
     moments = {name: known for name, known in stored(payload).items() if judges or name.startswith(VOICE_PREFIX)}
     problems: list[str] = []
     lists, grown = Lists.of(base), base
-    try:
-        wanted = agreed(base, contract, speakers)
-        grown, weights = with_lists(base, weights, wanted, speakers.donor)
-        lists = wanted
-    except UnisonError as error:
-        problems += error.problems
+    if base.kind == "tts":  # nothing else has names
+        try:
+            wanted = agreed(base, contract, speakers)
+            grown, weights = with_lists(base, weights, wanted, speakers.donor)
+            lists = wanted
+        except UnisonError as error:
+            problems += error.problems
     # pitch, energy and mel stay on the scale that the weights were learnt with
     ours = contract.replace(
         speakers=lists.speakers, symbols=lists.symbols, labels=lists.labels, statistics=base.statistics
