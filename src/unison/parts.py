@@ -103,5 +103,13 @@ def part_of(name: str, ckpt: str, where: str) -> Part:
     return parts[name]
 
 
+def rate_problems(codec: Part, rate: int) -> list[str]:
+    """What is wrong where a corpus at this sample rate is to be encoded."""
+    theirs = codec.identity["sample_rate"]
+    if theirs == rate:
+        return []
+    return [f"audio.sample_rate={rate}: the codec's codes are of {theirs} Hz; choose audio= of that rate"]
+
+
 def _under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unison.audio.geometry import AudioGeometry
+from unison.models.codec.config import CODECS, NoCodecConfig
 from unison.prepare.config import DataConfig
 from unison.style.config import STYLES
 
@@ -32,3 +33,7 @@ class PrepareConfig:
     """Folder under which everything made lands."""
     derived: dict[str, Any] = field(default_factory=dict)
     """Never typed: follows from the rest."""
+    codec: Any = field(default_factory=NoCodecConfig, metadata={"variants": CODECS})
+    """What turns waveforms into codes, for a language model; training does it when needed."""
+    speaker_encoder: str | None = None
+    """A trained speaker encoder, for a language model; training does it when needed."""

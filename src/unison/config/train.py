@@ -11,7 +11,7 @@ from unison.config.compilation import CompileConfig
 from unison.config.prepare import TextConfig
 from unison.data.config import LoaderConfig
 from unison.errors import UnisonError
-from unison.models.codec.config import CodecConfig, EncodecConfig, NoCodecConfig, TrainedCodecConfig
+from unison.models.codec.config import CODECS, CodecConfig
 from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.models.metavoice.config import FirstStageConfig, SecondStageConfig
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
@@ -47,7 +47,6 @@ VOCODERS: dict[str, type] = {
     "griffinlim": GriffinLimConfig,
     "none": NoVocoderConfig,
 }
-CODECS: dict[str, type] = {"none": NoCodecConfig, "trained": TrainedCodecConfig, "encodec": EncodecConfig}
 
 
 def model_name(model: object) -> str:

@@ -60,9 +60,7 @@ def prepare_codes(folder: Path, codec: AudioCodec, weights: str, progress: bool 
 
 
 @torch.inference_mode()
-def prepare_voices(
-    folder: Path, encoder: SpeakerEncoder, weights: str, learnt_at: int, progress: bool = True
-) -> str:
+def prepare_voices(folder: Path, encoder: SpeakerEncoder, weights: str, learnt_at: int, progress: bool = True) -> str:
     """As :func:`prepare_codes`, with the speaker vector of every reference of each split.
 
     Args:

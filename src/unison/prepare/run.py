@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from unison.builders import build_part
 from unison.config.prepare import PrepareConfig
 from unison.config.validate import validate
+from unison.errors import UnisonError
+from unison.parts import Part, codec_part, part_of, rate_problems
 from unison.prepare import prepare, staleness
+from unison.prepare.codes import prepare_codes, prepare_voices
 from unison.style.bert import shared
 from unison.style.config import BertStyleConfig
 
@@ -17,8 +22,45 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> None:
-    """Prepare the corpus that the configuration names."""
-    print(prepare_corpus(validate(cfg, PrepareConfig)))
+    """Prepare the corpus that the configuration names, and its codes and speaker vectors where asked to."""
+    config = validate(cfg, PrepareConfig)
+    parts = asked_parts(config)
+    folder = prepare_corpus(config)
+    prepare_tables(folder, parts)
+    print(folder)
+
+
+def asked_parts(config: PrepareConfig) -> dict[str, Part]:
+    """The codec and the speaker encoder that the configuration names.
+
+    Raises:
+        UnisonError: one is not there, or has learnt from another sample rate; all problems at once.
+    """
+    parts: dict[str, Part] = {}
+    problems: list[str] = []
+    try:
+        if (codec := codec_part(config.codec)) is not None:
+            parts["codec"] = codec
+            problems += rate_problems(codec, config.audio.sample_rate)
+    except UnisonError as error:
+        problems += error.problems
+    try:
+        if config.speaker_encoder is not None:
+            parts["speaker_encoder"] = part_of("speaker_encoder", config.speaker_encoder, "speaker_encoder")
+    except UnisonError as error:
+        problems += error.problems
+    if problems:
+        raise UnisonError(problems)
+    return parts
+
+
+def prepare_tables(folder: Path, parts: Mapping[str, Part]) -> None:
+    """Encode a prepared corpus with a codec and a speaker encoder, where that is not done yet."""
+    if codec := parts.get("codec"):
+        prepare_codes(folder, build_part(codec.identity, codec.weights), codec.identity["weights"])
+    if encoder := parts.get("speaker_encoder"):
+        known = encoder.identity
+        prepare_voices(folder, build_part(known, encoder.weights), known["weights"], known["sample_rate"])
 
 
 def prepare_corpus(config: PrepareConfig) -> Path:

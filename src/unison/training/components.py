@@ -9,14 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from unison.builders import STAGES_OF_METAVOICE, build_part
+from unison.builders import STAGES_OF_METAVOICE
 from unison.config.train import TrainConfig, model_name
 from unison.contract.checkpoint import resolve_ckpt
 from unison.contract.weights import check_state
-from unison.data.manifest import Corpus
 from unison.errors import UnisonError
-from unison.parts import PREFIXES, Part, codec_part, part_of, parts_in
-from unison.prepare.codes import prepare_codes, prepare_voices
+from unison.parts import PREFIXES, Part, codec_part, part_of, parts_in, rate_problems
 
 NONE = "none"
 """``second_stage=none``: the first stage predicts all codebooks."""
@@ -96,26 +94,11 @@ def _missing(config: TrainConfig, parts: Mapping[str, Part]) -> list[str]:
         problems.append(
             f"model={model} reads a codec's codes: codec.path=outputs/<a run of model=codec>, or codec=encodec"
         )
-    elif (theirs := parts["codec"].identity["sample_rate"]) != rate:
-        problems.append(f"audio.sample_rate={rate}: the codec's codes are of {theirs} Hz; choose audio= of that rate")
+    else:
+        problems += rate_problems(parts["codec"], rate)
     if "speaker_encoder" not in parts:
         problems.append(f"model={model} is told the voice: speaker_encoder=outputs/<a run of model=speaker_encoder>")
     return problems
-
-
-def prepare_tables(prepared: Path, parts: Mapping[str, Part]) -> None:
-    """Encode the prepared corpus with the codec and the speaker encoder, where that is not done yet.
-
-    Raises:
-        UnisonError: a speaker of the training split has no recording to tell the voice from.
-    """
-    corpus = Corpus(prepared)
-    if not corpus.split("train"):
-        raise UnisonError(f"{prepared}: all clips are held out, none is left to learn from; lower data.valid")
-    codec, encoder = parts["codec"], parts["speaker_encoder"]
-    prepare_codes(prepared, build_part(codec.identity, codec.weights), _digest(codec))
-    learnt_at = encoder.identity["sample_rate"]
-    prepare_voices(prepared, build_part(encoder.identity, encoder.weights), _digest(encoder), learnt_at)
 
 
 def embed(components: Components, voice: nn.Module) -> None:
@@ -126,7 +109,3 @@ def embed(components: Components, voice: nn.Module) -> None:
     own, prefixes = voice.state_dict(), tuple(PREFIXES[name] for name in components.parts)
     check_state({name: tensor for name, tensor in own.items() if name.startswith(prefixes)}, state)
     voice.load_state_dict(own | state)
-
-
-def _digest(part: Part) -> str:
-    return str(part.identity["weights"])

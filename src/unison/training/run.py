@@ -26,7 +26,7 @@ from unison.contract.checkpoint import read_checkpoint
 from unison.data.manifest import Corpus
 from unison.errors import UnisonError
 from unison.precision import resolve_precision, set_matmul
-from unison.prepare.run import prepare_corpus
+from unison.prepare.run import prepare_corpus, prepare_tables
 from unison.training.beginnings import Beginning, begin, continued, new_contract, start
 from unison.training.callbacks import (
     METRICS,
@@ -36,7 +36,7 @@ from unison.training.callbacks import (
     forget_metrics,
 )
 from unison.training.checkpoint_io import VerifiedCheckpointIO
-from unison.training.components import embed, gathered, prepare_tables
+from unison.training.components import embed, gathered
 from unison.training.folders import Run, children_run, first_process, held, open_run
 from unison.training.task import Task
 from unison.training.tasks import task_of

@@ -78,3 +78,7 @@ class EncodecConfig:
     """A local folder or a hub id."""
     codebooks: int = 8
     """Codes of a frame; at 24 kHz each is 0.75 kbit/s, and the model allows 2, 4, 8, 16 or 32."""
+
+
+CODECS: dict[str, type] = {"none": NoCodecConfig, "trained": TrainedCodecConfig, "encodec": EncodecConfig}
+"""Config by name of what a language model's codes come from."""
