@@ -1,0 +1,159 @@
+"""The layers of both stages. Shapes are [B, T, C]; heads H of width D make up C."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_FEW = 2
+"""Rows up to which `project` on a processor is quicker by another way."""
+
+
+def project(x: Tensor, weight: Tensor) -> Tensor:
+    """x [..., I] by a weight [O, I] to [..., O], as `F.linear` without a bias does it.
+
+    A step of decoding has one row, or two with guidance, and its time is that of reading the weights. On a processor
+    in float32 MKL reads them at half the speed or less when it is asked for a row of results, or for two; asked for
+    two columns it reaches the memory's.
+    """
+    rows = x.numel() // x.shape[-1]
+    if rows > _FEW or not x.is_cpu or x.itemsize != 4 or type(weight) is not nn.Parameter or torch.is_grad_enabled():
+        return F.linear(x, weight)
+    if torch.is_autocast_enabled("cpu"):
+        return F.linear(x, weight)
+    flat = x.reshape(rows, -1)
+    columns = flat if rows > 1 else torch.cat((flat, flat))
+    return torch.mm(weight, columns.t()).t()[:rows].contiguous().view(*x.shape[:-1], -1)
+
+
+class Linear(nn.Linear):
+    """A linear layer without bias, quick for few rows."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(n_in, n_out, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return project(x, self.weight)
+
+
+class RMSNorm(nn.RMSNorm):
+    """Root-mean-square normalisation, taken in float32 whatever comes in, and given back in that dtype."""
+
+    def __init__(self, hidden: int, eps: float) -> None:
+        super().__init__(hidden, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), self.normalized_shape, self.weight.float(), self.eps).to(x.dtype)
+
+
+class SwiGLU(nn.Module):
+    """A gated feed-forward layer (Shazeer 2020); `up` holds the gate's rows, then those that are gated."""
+
+    def __init__(self, hidden: int, multiple: int) -> None:
+        super().__init__()
+        inner = math.ceil(8 * hidden // 3 / multiple) * multiple
+        self.up = Linear(hidden, 2 * inner)
+        self.down = Linear(inner, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, gated = self.up(x).chunk(2, -1)
+        return self.down(F.silu(gate) * gated)
+
+
+class GeluLayer(nn.Module):
+    """A feed-forward layer four times as wide inside."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.up = Linear(hidden, 4 * hidden)
+        self.down = Linear(4 * hidden, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(x)))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, causal or not."""
+
+    def __init__(self, hidden: int, heads: int, dropout: float, causal: bool) -> None:
+        super().__init__()
+        if hidden % heads:
+            raise ValueError(f"hidden {hidden} is not a multiple of {heads} heads")
+        self.heads, self.dropout, self.causal = heads, dropout, causal
+        self.qkv = Linear(hidden, 3 * hidden)
+        self.out = Linear(hidden, hidden)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, past: Tensor | None = None, at: Tensor | None = None
+    ) -> Tensor:
+        """[B, T, C] to [B, T, C].
+
+        Args:
+            mask: [B, 1, T or 1, L], what is added to the scores. A causal attention without one sees what is before.
+            past: keys and values [2, B, H, L, D] of the whole sequence; without it they are those of x alone.
+            at: [T], where in `past` the keys and values of x are written.
+        """
+        query, written = self.split(x)
+        if past is not None and at is not None:
+            written = past.index_copy_(3, at, written)
+        key, value = written.unbind()
+        mixed = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=self.causal and mask is None and x.shape[1] > 1,
+        )
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries [B, H, T, D], and keys and values [2, B, H, T, D], of x."""
+        parts = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return parts[0], parts[1:]
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm self-attention, then a feed-forward layer."""
+
+    def __init__(
+        self, hidden: int, heads: int, dropout: float, causal: bool, norm: Callable[[], nn.Module], ffn: nn.Module
+    ) -> None:
+        super().__init__()
+        self.attention_norm = norm()
+        self.attention = Attention(hidden, heads, dropout, causal)
+        self.ffn_norm = norm()
+        self.ffn = ffn
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, past: Tensor | None = None, at: Tensor | None = None
+    ) -> Tensor:
+        """[B, T, C] to [B, T, C]; see `Attention.forward`."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), mask, past, at))
+        return x + self.dropout(self.ffn(self.ffn_norm(x)))
+
+
+class SpeakerDropout(nn.Module):
+    """In training, sets the speaker [B, C] of a share of the sequences to zero, which means none."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, speaker: Tensor) -> Tensor:
+        if not self.training or not self.share:
+            return speaker
+        return speaker * (torch.rand(len(speaker), 1, device=speaker.device) >= self.share)
+
+
+def draw_weights(model: nn.Module, layers: int) -> None:
+    """GPT-2's initial weights: normal of 0.02, and less for what is added to the blocks' sum."""
+    for name, weight in model.named_parameters():
+        if weight.dim() == 2:
+            added = name.endswith(("attention.out.weight", "ffn.down.weight"))
+            nn.init.normal_(weight, std=0.02 / math.sqrt(2 * layers) if added else 0.02)
