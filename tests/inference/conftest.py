@@ -8,37 +8,19 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from unison.inference.synthesizer import Synthesizer, load
+from tests.conftest import Command, Outcome
+from unison.inference.emotivoice import EmotiVoiceSynthesizer
+from unison.inference.synthesizer import load
 from unison.text import frontend
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def errors(self) -> list[str]:
-        """Its ``error:`` lines, of a command that has been refused as it should."""
-        assert self.code == 2, self
-        assert "Traceback" not in self.err
-        assert not self.out
-        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
-        assert lines, self.err
-        return [line.removeprefix("error: ") for line in lines]
-
-
-Infer = Callable[..., Outcome]
+Infer = Command
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +96,6 @@ def fresh(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="session")
-def voice(run_folder: Path) -> Synthesizer:
+def voice(run_folder: Path) -> EmotiVoiceSynthesizer:
     """The tiny voice, in float32 on the CPU."""
     return load(run_folder, "cpu", "32-true")

@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 
 from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.contract.contract import Contract
+from unison.inference.emotivoice import EmotiVoiceSynthesizer
 from unison.inference.export import portable, run
-from unison.inference.synthesizer import Synthesizer, load
+from unison.inference.synthesizer import load
 
 from .conftest import Infer
 
@@ -25,7 +26,7 @@ def exported(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def test_it_speaks_the_same_samples(exported: Path, voice: Synthesizer) -> None:
+def test_it_speaks_the_same_samples(exported: Path, voice: EmotiVoiceSynthesizer) -> None:
     again = load(exported, "cpu", "32-true")
     for speaker in voice.speakers:
         assert np.array_equal(again.speak("one two", speaker)[0], voice.speak("one two", speaker)[0])

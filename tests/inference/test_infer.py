@@ -20,7 +20,7 @@ import torch
 from omegaconf import DictConfig
 
 from unison.contract.checkpoint import read_contract
-from unison.inference.synthesizer import Synthesizer
+from unison.inference.emotivoice import EmotiVoiceSynthesizer
 from unison.training.run import train
 
 from .conftest import Infer
@@ -44,7 +44,9 @@ def ckpt(run_folder: Path) -> str:
 # -- what is typed ---------------------------------------------------------------------------------------------------
 
 
-def test_wav_and_its_json(infer: Infer, ckpt: str, run_folder: Path, tmp_path: Path, voice: Synthesizer) -> None:
+def test_wav_and_its_json(
+    infer: Infer, ckpt: str, run_folder: Path, tmp_path: Path, voice: EmotiVoiceSynthesizer
+) -> None:
     done = infer(
         ckpt, "text=Zero, one: two's three?", "speaker=anna", "seed=5", "out=new/folder/a.wav", "precision=32-true"
     )
@@ -89,7 +91,7 @@ def test_numbers_go_on(infer: Infer, ckpt: str, tmp_path: Path) -> None:
     ]
 
 
-def test_lines_of_text_and_of_json(infer: Infer, ckpt: str, tmp_path: Path, voice: Synthesizer) -> None:
+def test_lines_of_text_and_of_json(infer: Infer, ckpt: str, tmp_path: Path, voice: EmotiVoiceSynthesizer) -> None:
     lines = [
         "one, two",
         "",

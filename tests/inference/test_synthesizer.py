@@ -12,9 +12,10 @@ import torch
 import unison
 from unison.contract.checkpoint import AVERAGE_PREFIX, VOICE_PREFIX, read_checkpoint, resolve_ckpt
 from unison.errors import UnisonError
-from unison.inference import synthesizer as module
+from unison.inference.audio import Audio, pause_after
+from unison.inference.emotivoice import SENTENCE_CHARS, EmotiVoiceSynthesizer
 from unison.inference.request import Request
-from unison.inference.synthesizer import Audio, Synthesizer, load
+from unison.inference.synthesizer import choose_device, load
 from unison.precision import PRECISIONS
 from unison.text.sentences import sentences
 from unison.vocoders.griffinlim import GriffinLim
@@ -29,7 +30,7 @@ REQUESTS = [
 ]
 
 
-def spoken(voice: Synthesizer, requests: Sequence[Request], **how: float) -> list[np.ndarray]:
+def spoken(voice: EmotiVoiceSynthesizer, requests: Sequence[Request], **how: float) -> list[np.ndarray]:
     return [audio.samples for audio in voice.synthesize(requests, **how)]  # type: ignore[arg-type]
 
 
@@ -48,10 +49,10 @@ def test_a_batch_speaks_as_each_alone_and_in_order(run_folder: Path, vocoder: st
     assert np.abs(alone[1][: len(alone[0])]).max() > 1e-4
 
 
-def test_a_stream_gives_each_request_once_as_soon_as_it_is_done(voice: Synthesizer) -> None:
+def test_each_request_is_given_once_as_soon_as_it_is_done(voice: EmotiVoiceSynthesizer) -> None:
     steps: list[int] = []
     seen: list[tuple[int, int]] = []
-    for index, _ in voice.stream(REQUESTS, batch_size=1, on_progress=lambda done, total: steps.append(done)):
+    for index, _ in voice.each(REQUESTS, batch_size=1, on_progress=lambda done, total: steps.append(done)):
         seen.append((index, len(steps)))
     assert sorted(index for index, _ in seen) == list(range(5))
     assert len(steps) == 6  # the third request has two sentences
@@ -59,13 +60,39 @@ def test_a_stream_gives_each_request_once_as_soon_as_it_is_done(voice: Synthesiz
     assert seen[0][1] == 1
 
 
-def test_nothing_is_spoken_before_everything_is_checked(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Synthesizer, "_speak_batch", lambda *_: pytest.fail("spoke"))
+def test_a_stream_gives_sentence_by_sentence_what_is_spoken_offline(
+    voice: EmotiVoiceSynthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Request("One two three. Four, five! Six seven?", "anna", seed=3)
+    for pause in (0.0, 0.3):
+        (whole,) = spoken(voice, [request], pause=pause)
+        parts = list(voice.stream(request, pause))
+        assert len(parts) == 3
+        streamed = np.concatenate(parts)
+        assert streamed.dtype == whole.dtype == np.float32
+        np.testing.assert_allclose(streamed, whole, atol=1e-5)
+    batches: list[int] = []
+    speak = EmotiVoiceSynthesizer._speak_batch
+    monkeypatch.setattr(
+        EmotiVoiceSynthesizer, "_speak_batch", lambda self, batch: (batches.append(len(batch)), speak(self, batch))
+    )
+    stream = voice.stream(request)
+    assert not batches
+    next(stream)
+    assert batches == [1]
+    with pytest.raises(UnisonError, match="speaker=anne"):
+        voice.stream(Request("one", "anne"))
+
+
+def test_nothing_is_spoken_before_everything_is_checked(
+    voice: EmotiVoiceSynthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EmotiVoiceSynthesizer, "_speak_batch", lambda *_: pytest.fail("spoke"))
     for wrong in ({"batch_size": 0}, {"pause": -0.1}, {"pause": float("nan")}, {"max_chars": 3}):
         with pytest.raises(UnisonError):
-            voice.stream(REQUESTS, **wrong)  # type: ignore[arg-type]
+            voice.each(REQUESTS, **wrong)  # type: ignore[arg-type]
     with pytest.raises(UnisonError) as caught:
-        voice.stream([*REQUESTS, Request("", "anna"), Request("one", "anne"), Request("one", "bert", speed=-1)])
+        voice.each([*REQUESTS, Request("", "anna"), Request("one", "anne"), Request("one", "bert", speed=-1)])
     assert [problem.partition(":")[0] for problem in caught.value.problems] == ["request 6", "request 7", "request 8"]
 
 
@@ -83,7 +110,7 @@ def test_seeds(run_folder: Path) -> None:
     voice.speak("one", "anna", seed=2**63 - 1)
 
 
-def test_the_surroundings_are_left_as_they_were(voice: Synthesizer) -> None:
+def test_the_surroundings_are_left_as_they_were(voice: EmotiVoiceSynthesizer) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     voice.speak("one", "anna")
@@ -92,9 +119,9 @@ def test_the_surroundings_are_left_as_they_were(voice: Synthesizer) -> None:
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.25, 1.5])
-def test_long_text_is_cut_at_sentence_ends_and_joined_with_pauses(voice: Synthesizer, pause: float) -> None:
+def test_long_text_is_cut_at_sentence_ends_and_joined_with_pauses(voice: EmotiVoiceSynthesizer, pause: float) -> None:
     text = "One two three. Four, five! Six seven? " + "eight nine one, " * 12 + "two."
-    pieces = sentences(text, module.SENTENCE_CHARS)
+    pieces = sentences(text, SENTENCE_CHARS)
     assert len(pieces) == 5
     assert pieces[:3] == ["One two three.", "Four, five!", "Six seven?"]
     (whole,) = spoken(voice, [Request(text, "anna")], pause=pause)
@@ -120,10 +147,10 @@ def test_long_text_is_cut_at_sentence_ends_and_joined_with_pauses(voice: Synthes
     ],
 )
 def test_pauses_follow_punctuation(text: str, share: float) -> None:
-    assert module.pause_after(text, 0.4) == pytest.approx(0.4 * share)
+    assert pause_after(text, 0.4) == pytest.approx(0.4 * share)
 
 
-def slow(voice: Synthesizer, frames: int) -> None:
+def slow(voice: EmotiVoiceSynthesizer, frames: int) -> None:
     """Make the voice predict so many frames for every symbol."""
     predictor = voice.voice.model.acoustic.duration_predictor
     output = [m for m in predictor.modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv1d)][-1]
@@ -166,12 +193,12 @@ def test_every_precision_speaks_nearly_the_same(run_folder: Path, precision: str
         assert error < (1e-6 if precision == "32-true" else 0.01 if precision == "16-true" else 0.08)
 
 
-def test_vocoders(run_folder: Path, voice: Synthesizer) -> None:
+def test_vocoders(run_folder: Path, voice: EmotiVoiceSynthesizer) -> None:
     assert isinstance(voice.vocoder, IstftHead)
     stand_in = load(run_folder, "cpu", "32-true", "griffinlim")
     assert isinstance(stand_in.vocoder, GriffinLim)
     assert stand_in.speak("one", "anna")[0].shape == voice.speak("one", "anna")[0].shape
-    acoustic_only = Synthesizer(
+    acoustic_only = EmotiVoiceSynthesizer(
         voice.contract.replace(trained={"acoustic": 4, "vocoder": 0, "joint": 0}),
         voice.voice,
         voice.policy,
@@ -181,7 +208,7 @@ def test_vocoders(run_folder: Path, voice: Synthesizer) -> None:
     assert np.array_equal(acoustic_only.speak("one", "anna")[0], stand_in.speak("one", "anna")[0])
 
 
-def test_it_speaks_with_the_average_where_there_is_one(run_folder: Path, voice: Synthesizer) -> None:
+def test_it_speaks_with_the_average_where_there_is_one(run_folder: Path, voice: EmotiVoiceSynthesizer) -> None:
     states = read_checkpoint(resolve_ckpt(run_folder).path)["state_dict"]
     name = "model.acoustic.symbols.weight"
     assert not torch.equal(states[AVERAGE_PREFIX + name], states[VOICE_PREFIX + name])
@@ -205,11 +232,11 @@ def test_the_python_interface(run_folder: Path) -> None:
         voice.speak("one", "Anna")
     with pytest.raises(UnisonError, match="speaker is missing: one of anna, bert"):
         voice.speak("one")
-    single = Synthesizer(voice.contract.replace(speakers=["anna"]), voice.voice, voice.policy, voice.device)
+    single = EmotiVoiceSynthesizer(voice.contract.replace(speakers=["anna"]), voice.voice, voice.policy, voice.device)
     single.speak("one")
 
 
-def test_timings_are_shared_out(voice: Synthesizer) -> None:
+def test_timings_are_shared_out(voice: EmotiVoiceSynthesizer) -> None:
     audios = voice.synthesize([Request("one two three. four", "anna"), Request("five", "bert")])
     for audio in audios:
         assert set(audio.timings) == {"text", "acoustic", "vocoder"}
@@ -217,11 +244,11 @@ def test_timings_are_shared_out(voice: Synthesizer) -> None:
     assert Audio(np.zeros(4000, np.float32), 8000, {"a": 0.5, "b": 0.25}).real_time_factor == 1.5
 
 
-def test_precision_of_the_training_run_is_the_default(run_folder: Path, voice: Synthesizer) -> None:
+def test_precision_of_the_training_run_is_the_default(run_folder: Path, voice: EmotiVoiceSynthesizer) -> None:
     assert load(run_folder).policy.ran == voice.contract.precision["ran"] == "32-true"
 
 
-def test_a_checkpoint_speaks_wherever_it_lies(run_folder: Path, voice: Synthesizer, tmp_path: Path) -> None:
+def test_a_checkpoint_speaks_wherever_it_lies(run_folder: Path, voice: EmotiVoiceSynthesizer, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere" / "voice.ckpt"
     moved.parent.mkdir()
     shutil.copy(resolve_ckpt(run_folder).path, moved)
@@ -230,7 +257,7 @@ def test_a_checkpoint_speaks_wherever_it_lies(run_folder: Path, voice: Synthesiz
         assert np.array_equal(load(place, "cpu", "32-true").speak("one two", "bert")[0], expected)
 
 
-def test_pronunciation_that_is_given(voice: Synthesizer) -> None:
+def test_pronunciation_that_is_given(voice: EmotiVoiceSynthesizer) -> None:
     by_text = voice.synthesize([Request("one", "anna")])[0].samples
     symbols = tuple(voice.frontend.symbols("one"))
     given = voice.synthesize([Request("whatever is written", "anna", symbols=symbols)])[0].samples
@@ -239,7 +266,7 @@ def test_pronunciation_that_is_given(voice: Synthesizer) -> None:
         voice.synthesize([Request("one", "anna", symbols=("<sos/eos>", "[XX]", "<sos/eos>"))])
 
 
-def test_loading_runs_through_the_contract_alone(run_folder: Path, voice: Synthesizer) -> None:
+def test_loading_runs_through_the_contract_alone(run_folder: Path, voice: EmotiVoiceSynthesizer) -> None:
     """Another hop in the contract is another voice: nothing beside it is read."""
     tree = voice.contract.tree()
     tree.audio.hop_length = 64
@@ -250,7 +277,7 @@ def test_loading_runs_through_the_contract_alone(run_folder: Path, voice: Synthe
     from omegaconf import OmegaConf
 
     contract = voice.contract.replace(config=OmegaConf.to_yaml(tree))
-    other = Synthesizer(contract, voice.voice, voice.policy, voice.device)
+    other = EmotiVoiceSynthesizer(contract, voice.voice, voice.policy, voice.device)
     assert isinstance(other.vocoder, GriffinLim)
     assert other.vocoder.config.n_iter == 2
     assert len(other.speak("one", "anna")[0]) * 2 == len(voice.speak("one", "anna")[0])
@@ -259,8 +286,8 @@ def test_loading_runs_through_the_contract_alone(run_folder: Path, voice: Synthe
 def test_devices_that_are_not_there() -> None:
     for name in ("cuda:99", "mps:3", "gpu", "meta", "cpu:x", ""):
         with pytest.raises(UnisonError, match=r"device=.*try device=cpu"):
-            module.choose_device(name)
-    assert module.choose_device("cpu").type == "cpu"
+            choose_device(name)
+    assert choose_device("cpu").type == "cpu"
 
 
 def test_requests_are_immutable() -> None:

@@ -14,9 +14,10 @@ from omegaconf import DictConfig
 from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.data.manifest import Corpus
 from unison.errors import UnisonError
+from unison.inference.emotivoice import EmotiVoiceSynthesizer
 from unison.inference.request import Request
 from unison.inference.run import infer
-from unison.inference.synthesizer import Synthesizer, load
+from unison.inference.synthesizer import load
 from unison.style.prompt import parse_labels
 from unison.training.run import train
 
@@ -35,7 +36,7 @@ def trained(config: Config, outputs: Path, *overrides: str) -> Path:
     return outputs / "voice"
 
 
-def samples(voice: Synthesizer, prompt: str | None, speaker: str = "anna") -> np.ndarray:
+def samples(voice: EmotiVoiceSynthesizer, prompt: str | None, speaker: str = "anna") -> np.ndarray:
     return voice.speak("one two", speaker, prompt=prompt)[0]
 
 
@@ -130,13 +131,13 @@ def test_another_encoder_of_equal_width_is_refused_by_name(
 
 
 @pytest.fixture(scope="module")
-def labelled(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Synthesizer:
+def labelled(config: Config, tmp_path_factory: pytest.TempPathFactory) -> EmotiVoiceSynthesizer:
     """A voice with tables of the corpus's emotions."""
     folder = trained(config, tmp_path_factory.mktemp("labelled"), "style=labels", "style.emotion=4")
     return load(folder, "cpu")
 
 
-def test_labels_with_their_class_or_alone(labelled: Synthesizer) -> None:
+def test_labels_with_their_class_or_alone(labelled: EmotiVoiceSynthesizer) -> None:
     assert labelled.contract.labels["emotion"] == ["calm", "glad"]
     assert labelled.contract.style == {"name": "labels", "dims": {"emotion": 4}}
     with torch.no_grad():  # two steps of training hardly tell them apart
@@ -157,14 +158,14 @@ def test_labels_with_their_class_or_alone(labelled: Synthesizer) -> None:
         ("speak happily", "prompt=speak happily: no label speak happily; "),
     ],
 )
-def test_unknown_labels(labelled: Synthesizer, prompt: str, problem: str) -> None:
+def test_unknown_labels(labelled: EmotiVoiceSynthesizer, prompt: str, problem: str) -> None:
     with pytest.raises(UnisonError) as caught:
         samples(labelled, prompt)
     assert len(caught.value.problems) == 1
     assert caught.value.problems[0].startswith(problem)
 
 
-def test_held_out_utterances_are_asked_for_by_their_own_labels(labelled: Synthesizer) -> None:
+def test_held_out_utterances_are_asked_for_by_their_own_labels(labelled: EmotiVoiceSynthesizer) -> None:
     assert labelled.prompt_of({"emotion": "glad", "speed": "", "prompt": "x"}) == "emotion=glad"
     assert labelled.prompt_of({}) is None
     samples(labelled, labelled.prompt_of({"emotion": "calm"}))

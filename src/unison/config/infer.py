@@ -38,8 +38,8 @@ class SpeakConfig:
     """Sentences spoken at once, at most."""
     pause: float
     """Seconds of silence between the sentences of a text."""
-    max_chars: int
-    """Longer texts are refused."""
+    max_chars: int | None
+    """Longer texts are refused; null takes what suits the voice's family: 5000 for emotivoice."""
 
 
 @dataclass

@@ -20,6 +20,7 @@ from unison.config.validate import validate
 from unison.data.manifest import Corpus
 from unison.errors import UnisonError
 from unison.evaluation.mcd import mel_cepstral_distortion
+from unison.inference.emotivoice import EmotiVoiceSynthesizer
 from unison.inference.request import Request, file_name
 from unison.inference.synthesizer import Synthesizer, load
 from unison.vocoders.config import GriffinLimConfig
@@ -40,7 +41,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         torch.set_num_threads(config.threads)
     if config.limit < 1:
         raise UnisonError(f"limit={config.limit}: expected at least 1")
-    synthesizer = load(config.ckpt, config.device, config.precision, config.vocoder, config.style_path)
+    synthesizer = with_mels(load(config.ckpt, config.device, config.precision, config.vocoder, config.style_path))
     corpus = corpus_of(synthesizer)
     held_out = corpus.split("valid")
     if not held_out:
@@ -54,7 +55,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     resynthesis = GriffinLim(GriffinLimConfig(), synthesizer.geometry)
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(utterances), unit="utterance", file=sys.stderr) as bar:
-        for index, audio in synthesizer.stream(requests):
+        for index, audio in synthesizer.each(requests):
             utterance = utterances[index]
             recording = corpus.features.waveform(utterance)
             io.write(folder / f"{file_name(utterance.key)}.wav", audio.samples, audio.sample_rate)
@@ -87,6 +88,17 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     return means
 
 
+def with_mels(synthesizer: Synthesizer) -> EmotiVoiceSynthesizer:
+    """The synthesizer, of the family whose mels are measured.
+
+    Raises:
+        UnisonError: it is of another.
+    """
+    if not isinstance(synthesizer, EmotiVoiceSynthesizer):
+        raise UnisonError(f"ckpt: a voice of the {synthesizer.family} family has no mels to measure; emotivoice has")
+    return synthesizer
+
+
 def corpus_of(synthesizer: Synthesizer) -> Corpus:
     """The prepared corpus that the voice was trained on.
 
@@ -106,7 +118,7 @@ def corpus_of(synthesizer: Synthesizer) -> Corpus:
     return corpus
 
 
-def _resynthesize(recording: np.ndarray, synthesizer: Synthesizer, vocoder: GriffinLim) -> np.ndarray:
+def _resynthesize(recording: np.ndarray, synthesizer: EmotiVoiceSynthesizer, vocoder: GriffinLim) -> np.ndarray:
     mel = log_mel(torch.from_numpy(recording), synthesizer.geometry)
     return vocoder(mel[None]).squeeze().numpy()
 

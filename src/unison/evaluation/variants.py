@@ -21,8 +21,11 @@ from unison.config.compilation import CompileConfig
 from unison.config.validate import validate
 from unison.errors import UnisonError
 from unison.evaluation.memory import PeakMemory
+from unison.evaluation.run import with_mels
+from unison.inference.audio import Audio
+from unison.inference.emotivoice import EmotiVoiceSynthesizer
 from unison.inference.request import Request
-from unison.inference.synthesizer import Audio, Synthesizer, load
+from unison.inference.synthesizer import load
 from unison.vocoders.vocoder import Vocoder
 
 OnProgress = Callable[[int, int], Any]
@@ -60,7 +63,7 @@ class Job:
     threads: int
     batch_size: int
     pause: float
-    max_chars: int
+    max_chars: int | None
     warmup: bool
 
 
@@ -160,7 +163,8 @@ def speak(job: Job, on_progress: OnProgress) -> Performance:
         torch.set_num_threads(job.threads)
     with _warnings() as notes:
         compiled = validate({"mode": job.variant.compile}, CompileConfig)
-        synthesizer = load(job.ckpt, job.device, job.variant.precision, job.vocoder, job.style_path, compiled)
+        how = job.device, job.variant.precision, job.vocoder, job.style_path, compiled
+        synthesizer = with_mels(load(job.ckpt, *how))
         synthesizer.stops_at_overflow = False  # it is counted, and heard
         sentences = len(synthesizer.plan(job.requests, job.max_chars))
         done, total = 0, sentences * (2 if job.warmup else 1)
@@ -172,7 +176,7 @@ def speak(job: Job, on_progress: OnProgress) -> Performance:
             on_progress(done, total)
 
         def spoken(request: Request) -> Audio:
-            ((_, audio),) = synthesizer.stream([request], job.batch_size, job.pause, job.max_chars, progress)
+            ((_, audio),) = synthesizer.each([request], job.batch_size, job.pause, job.max_chars, progress)
             return audio
 
         memory = PeakMemory(synthesizer.device)
@@ -255,7 +259,7 @@ def _ending(code: int | None) -> str:
     return f"ended with exit code {code}"
 
 
-def _take(synthesizer: Synthesizer, request: Request, spoken: Callable[[Request], Audio]) -> Take:
+def _take(synthesizer: EmotiVoiceSynthesizer, request: Request, spoken: Callable[[Request], Audio]) -> Take:
     own = synthesizer.vocoder
     watched = Watched(own)
     synthesizer.vocoder = watched
@@ -268,7 +272,7 @@ def _take(synthesizer: Synthesizer, request: Request, spoken: Callable[[Request]
     return Take(samples, watched.faults, seconds, seconds)
 
 
-def _origin(synthesizer: Synthesizer, request: Request) -> str | None:
+def _origin(synthesizer: EmotiVoiceSynthesizer, request: Request) -> str | None:
     """What the policy's checker says about a text that is not finite: the layer that it comes from."""
     synthesizer.stops_at_overflow = True
     try:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from unison.errors import UnisonError
@@ -26,6 +26,8 @@ class Request:
     """A pronunciation that stands instead of the frontend's, in one piece; held-out utterances bring their corpus's."""
 
 
+KNOBS = {"emotivoice": ("prompt", "speed")}
+"""What a request to each family may say besides text, speaker and seed."""
 _TYPES: dict[str, tuple[type, ...]] = {
     "text": (str,),
     "speaker": (str,),
@@ -34,6 +36,17 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "seed": (int,),
     "out": (str,),
 }
+
+
+def foreign_knobs(request: Request, family: str) -> list[str]:
+    """What a request says although the voice's family has no such knob."""
+    owners = {name: other for other, names in KNOBS.items() for name in names if name not in KNOBS[family]}
+    defaults = {f.name: f.default for f in fields(Request)}
+    given = [name for name in owners if getattr(request, name) != defaults[name]]
+    return [
+        f"{name}={getattr(request, name)}: only voices of the {owners[name]} family have it, this one is of {family}"
+        for name in given
+    ]
 
 
 def parse_lines(lines: Iterable[str], defaults: Request, source: str) -> list[Request]:

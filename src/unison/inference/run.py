@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -23,7 +23,8 @@ from unison.errors import UnisonError
 from unison.inference.request import Request, parse_lines
 
 if TYPE_CHECKING:
-    from unison.inference.synthesizer import Audio, Synthesizer
+    from unison.inference.audio import Audio
+    from unison.inference.synthesizer import Synthesizer
 
 SUFFIXES = (".wav", ".flac")
 PLAYERS = (
@@ -53,14 +54,15 @@ def infer(cfg: DictConfig) -> None:
 
     if config.threads:
         torch.set_num_threads(config.threads)
-    synthesizer = load(config.ckpt, config.device, config.precision, config.vocoder, config.style_path, config.compile)
-    with tqdm(unit="sentence", leave=False, delay=1, file=sys.stderr) as bar:
+    how = config.device, config.precision, config.vocoder, config.style_path, config.compile
+    synthesizer = load(config.ckpt, *how, requests)
+    with tqdm(unit=synthesizer.unit, leave=False, delay=1, file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done)
 
-        spoken = synthesizer.stream(requests, config.batch_size, config.pause, config.max_chars, progress)
+        spoken = synthesizer.each(requests, config.batch_size, config.pause, config.max_chars, progress)
         make_folders(targets)
         for index, audio in spoken:
             write(targets[index], audio, requests[index], synthesizer)
@@ -80,16 +82,17 @@ def write(path: Path, audio: Audio, request: Request, synthesizer: Synthesizer) 
     io.write(path, audio.samples, audio.sample_rate)
     record = {
         "audio": path.name,
-        "request": {name: value for name, value in asdict(request).items() if name not in ("out", "symbols")},
+        "request": synthesizer.asked(request),
         "checkpoint": {"contract": synthesizer.contract.digest, "weights": synthesizer.contract.weights_digest},
         "precision": {"asked": synthesizer.policy.asked, "ran": synthesizer.policy.ran},
         "compile": {"asked": synthesizer.compilation.asked, "ran": synthesizer.compilation.ran},
         "device": str(synthesizer.device),
-        "vocoder": type(synthesizer.vocoder).__name__,
+        **synthesizer.parts(),
         "sample_rate": audio.sample_rate,
         "seconds": round(audio.seconds, 4),
         "timings": {name: round(seconds, 4) for name, seconds in audio.timings.items()},
         "real_time_factor": round(audio.real_time_factor, 4),
+        **audio.details,
     }
     beside = path.with_suffix(".json")
     try:

@@ -1,0 +1,282 @@
+"""Speaking with an EmotiVoice: sentences of all requests, batched; mel, then vocoder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unison.audio.geometry import AudioGeometry
+from unison.builders import Voice, voice_config
+from unison.config.compilation import CompileConfig
+from unison.contract.contract import Contract
+from unison.errors import UnisonError
+from unison.inference.audio import Audio, pause_after
+from unison.inference.request import Request
+from unison.inference.synthesizer import OFF, OnProgress, Synthesizer, check_request
+from unison.precision import PrecisionPolicy, finite, finite_check
+from unison.style.bert import BertStyle, shared
+from unison.style.config import CLASSES, BertStyleConfig
+from unison.style.labels import LabelStyle
+from unison.style.prompt import parse_labels
+from unison.text import frontend as make_frontend
+from unison.text import sentences
+from unison.text.symbols import to_ids
+from unison.vocoders.config import GriffinLimConfig
+from unison.vocoders.griffinlim import GriffinLim
+from unison.vocoders.vocoder import Vocoder
+
+SENTENCE_CHARS = 160
+SPEEDS = (0.25, 4.0)
+
+
+@dataclass
+class _Sentence:
+    """A piece of a request that is spoken in one go."""
+
+    request: int
+    tokens: list[int]
+    text: str
+    speaker: int
+    labels: list[int]
+    prompt: str
+    speed: float
+    seed: int
+    waveform: np.ndarray | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+class EmotiVoiceSynthesizer(Synthesizer):
+    """Speaks with one EmotiVoice."""
+
+    family = "emotivoice"
+    unit = "sentence"
+    max_chars = 5000
+
+    def __init__(
+        self,
+        contract: Contract,
+        voice: Voice,
+        policy: PrecisionPolicy,
+        device: torch.device,
+        vocoder: str | None = None,
+        style_path: str | None = None,
+        compile: CompileConfig = OFF,
+    ) -> None:
+        super().__init__(contract, voice, policy, device, compile)
+        config = voice_config(contract.tree())
+        self.geometry: AudioGeometry = config.audio
+        self.voice = voice
+        self.frontend = make_frontend(config.text.frontend)
+        self.style_encoder = _style_encoder(config.style, contract, style_path)
+        self.vocoder = _choose_vocoder(vocoder, contract, voice, config.vocoder, self.geometry).to(device)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second of what is spoken."""
+        return self.geometry.sample_rate
+
+    def parts(self) -> dict[str, str]:
+        """The vocoder's kind."""
+        return {"vocoder": type(self.vocoder).__name__}
+
+    def prompt_of(self, style: dict[str, str]) -> str | None:
+        """The prompt that asks this voice for an utterance's style (labels by class, and ``prompt``); None without."""
+        if self.style_encoder is not None:
+            return style.get("prompt")
+        if not isinstance(self.voice.style, LabelStyle):
+            return None
+        return ", ".join(f"{name}={style[name]}" for name in CLASSES if style.get(name)) or None
+
+    def _each(
+        self, pieces: list[_Sentence], batch_size: int, pause: float, on_progress: OnProgress | None
+    ) -> Iterator[tuple[int, Audio]]:
+        """Sentences of all requests are sorted by length and spoken in batches of at most ``batch_size``."""
+        of_request: dict[int, list[_Sentence]] = {}
+        for piece in pieces:
+            of_request.setdefault(piece.request, []).append(piece)
+        left = {index: len(own) for index, own in of_request.items()}
+        for batch in self._batches(pieces, batch_size):
+            self._speak_batch(batch)
+            if on_progress is not None:
+                on_progress(len(batch), len(pieces))
+            for piece in batch:
+                left[piece.request] -= 1
+                if not left[piece.request]:
+                    yield piece.request, self._join(of_request.pop(piece.request), pause)
+
+    def _stream(self, pieces: list[_Sentence], pause: float) -> Iterator[np.ndarray]:
+        """Sentence by sentence, each with the pause that stands before it."""
+        before = 0.0
+        for piece in pieces:
+            self._speak_batch([piece])
+            assert piece.waveform is not None
+            yield np.concatenate((self._silence(before), piece.waveform))
+            before, piece.waveform = pause_after(piece.text, pause), None
+
+    def _plan_one(self, index: int, request: Request, max_chars: int | None) -> list[_Sentence]:
+        problems: list[str] = []
+        speaker = 0
+        try:
+            speaker = self.speaker_id(request.speaker)
+        except UnisonError as error:
+            problems += error.problems
+        if not SPEEDS[0] <= request.speed <= SPEEDS[1]:
+            problems.append(f"speed={request.speed:g}: expected {SPEEDS[0]:g} … {SPEEDS[1]:g}")
+        labels = [0] * len(CLASSES)
+        if self.style_encoder is None:
+            try:
+                known = self.contract.labels if isinstance(self.voice.style, LabelStyle) else {}
+                labels = self.voice.style.ids(parse_labels(request.prompt, known))
+            except UnisonError as error:
+                problems += error.problems
+        problems += check_request(request, max_chars)
+        if problems:
+            raise UnisonError(problems)
+        pieces = []
+        for text in [request.text] if request.symbols else sentences(request.text, SENTENCE_CHARS):
+            start = time.perf_counter()
+            try:
+                tokens = to_ids(request.symbols or self.frontend.symbols(text), self.contract.symbols)
+            except UnisonError as error:
+                problems += error.problems
+                continue
+            if len(tokens) > 2:  # a piece of punctuation alone has nothing between its end marks
+                prompt = request.prompt or request.text
+                piece = _Sentence(index, tokens, text, speaker, labels, prompt, request.speed, request.seed)
+                piece.timings["text"] = time.perf_counter() - start
+                pieces.append(piece)
+        if not pieces and not problems:
+            problems.append(f"nothing to read aloud in {request.text!r}")
+        if problems:
+            raise UnisonError(problems)
+        return pieces
+
+    def _batches(self, pieces: list[_Sentence], batch_size: int) -> Iterator[list[_Sentence]]:
+        # requests in order of their first sentence would finish early, but padding costs more than order gains
+        ordered = sorted(pieces, key=lambda piece: len(piece.tokens))
+        for start in range(0, len(ordered), batch_size):
+            yield ordered[start : start + batch_size]
+
+    @torch.inference_mode()
+    def _speak_batch(self, batch: list[_Sentence]) -> None:
+        start = time.perf_counter()
+        lengths = torch.tensor([len(piece.tokens) for piece in batch])
+        tokens = torch.zeros(len(batch), int(lengths.max()), dtype=torch.int64)
+        for row, piece in zip(tokens, batch, strict=True):
+            row[: len(piece.tokens)] = torch.tensor(piece.tokens)
+        speakers = torch.tensor([piece.speaker for piece in batch])
+        speed = torch.tensor([piece.speed for piece in batch])
+        to = self.device
+        labels = torch.tensor([piece.labels for piece in batch])
+        style, content = self.voice.vectors(
+            labels.to(to),
+            self._encode([piece.prompt for piece in batch]).to(to),
+            self._encode([piece.text for piece in batch]).to(to),
+        )
+        text_done = time.perf_counter()
+        inputs = tokens.to(to), lengths.to(to), speakers.to(to), style, content, speed.to(to)
+        seeds = [piece.seed for piece in batch]
+        try:
+            waveform, frames, acoustic_done = self._sound(inputs, seeds)
+        except FloatingPointError as error:
+            raise self._overflow(error, inputs, seeds) from error
+        done = time.perf_counter()
+        for piece, wave, n in zip(batch, waveform, frames, strict=True):
+            piece.waveform = wave[0, : n * self.geometry.hop_length].clamp(-1, 1).numpy()
+            share = n / max(sum(frames), 1)
+            piece.timings = {
+                "text": piece.timings["text"] + (text_done - start) * share,
+                "acoustic": (acoustic_done - text_done) * share,
+                "vocoder": (done - acoustic_done) * share,
+            }
+
+    def _encode(self, texts: list[str]) -> Tensor:
+        return torch.zeros(len(texts), 0) if self.style_encoder is None else self.style_encoder.encode(texts)
+
+    def _sound(self, inputs: tuple[Tensor, ...], seeds: list[int]) -> tuple[Tensor, list[int], float]:
+        """Waveforms [B, 1, L] on the CPU, their lengths in frames, and when the acoustic model was done.
+
+        Raises:
+            FloatingPointError: something is not finite.
+        """
+        with self.policy.autocast():
+            out = self.voice.model.acoustic.infer(*inputs)
+        mel = self._finite(out.mel.float(), "the mel")
+        _wait_for(self.device)
+        acoustic_done = time.perf_counter()
+        with self.policy.autocast():
+            waveform = self.vocoder(mel.transpose(1, 2), out.mel_lengths, seeds)
+        waveform = self._finite(waveform.float().cpu(), "the waveform")
+        return waveform, out.mel_lengths.tolist(), acoustic_done
+
+    def _finite(self, values: Tensor, what: str) -> Tensor:
+        return finite(values, what) if self.stops_at_overflow else values
+
+    def _overflow(self, error: FloatingPointError, inputs: tuple[Tensor, ...], seeds: list[int]) -> UnisonError:
+        """The problem, with the layer that it comes from: found by speaking once more and looking at each."""
+        try:
+            with finite_check(self.voice):
+                self._sound(inputs, seeds)
+        except FloatingPointError as found:
+            error = found
+        return UnisonError(f"precision={self.policy.ran}: {error}; {self.policy.wider()}")
+
+    def _join(self, pieces: list[_Sentence], pause: float) -> Audio:
+        parts: list[np.ndarray] = []
+        timings: dict[str, float] = {}
+        for piece in pieces:
+            assert piece.waveform is not None
+            parts += [piece.waveform, self._silence(pause_after(piece.text, pause))]
+            for name, seconds in piece.timings.items():
+                timings[name] = timings.get(name, 0.0) + seconds
+        return Audio(np.concatenate(parts[:-1]), self.sample_rate, timings)
+
+    def _silence(self, seconds: float) -> np.ndarray:
+        return np.zeros(round(seconds * self.sample_rate), np.float32)
+
+
+def _choose_vocoder(
+    name: str | None, contract: Contract, voice: Voice, config: Any, geometry: AudioGeometry
+) -> Vocoder:
+    if name not in (None, "griffinlim"):
+        raise UnisonError(
+            f"vocoder={name}: the trained vocoder comes with the checkpoint; only griffinlim can stand in for it"
+        )
+    if isinstance(config, GriffinLimConfig):
+        return GriffinLim(config, geometry)  # a fresh one: precision has cast the voice's own window and basis
+    if name is None and contract.trained.get("vocoder", 0) + contract.trained.get("joint", 0):
+        return voice.model.vocoder
+    return GriffinLim(GriffinLimConfig(), geometry)
+
+
+def _style_encoder(config: Any, contract: Contract, path: str | None) -> BertStyle | None:
+    """The frozen encoder of prompts, which must be the one that the voice was trained with."""
+    if not isinstance(config, BertStyleConfig):
+        if path is not None:
+            raise UnisonError(f"style_path={path}: this voice was trained without an encoder of prompts; leave it out")
+        return None
+    config = replace(config, path=path or config.path)
+    try:
+        encoder = shared(config)
+        identity = encoder.identity
+    except UnisonError as error:
+        hint = "give style_path=<folder> with the encoder that this voice was trained with"
+        raise UnisonError([*error.problems, hint]) from error
+    differing = [key for key, value in identity.items() if key != "path" and contract.style.get(key) != value]
+    if differing:
+        raise UnisonError(
+            f"{config.path} holds another encoder than the one this voice was trained with"
+            f" ({', '.join(differing)} differ): give style_path=<folder> with the original"
+        )
+    return encoder
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
