@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # many small operations: threads only get in each other's way
@@ -15,6 +17,7 @@ import soundfile
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from unison import cli
 from unison.cli import conf_dir
 from unison.config.resolvers import register
 
@@ -122,3 +125,44 @@ def run_folder(config: Callable[..., DictConfig]) -> Path:
 def resources() -> Path:
     """Files that tests read."""
     return Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        """Its ``error:`` lines, of a command that has been refused as it should."""
+        assert self.code == 2, self
+        assert not self.out
+        lines = self.err.splitlines()
+        assert lines
+        assert all(line.startswith("error: ") for line in lines), self.err
+        return [line.removeprefix("error: ") for line in lines]
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
+    """``command("train", "seed=x")`` in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+
+    def run(*argv: str) -> Outcome:
+        code = 0
+        try:
+            cli.main(argv)
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run

@@ -7,57 +7,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import unison
-from unison import cli
+from tests.conftest import Command, Outcome
 from unison.cli import COMMANDS
 from unison.config.tree import groups_of, values_of
 
 
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def errors(self) -> list[str]:
-        assert self.code == 2, self
-        assert not self.out
-        lines = self.err.splitlines()
-        assert all(line.startswith("error: ") for line in lines), self.err
-        return [line.removeprefix("error: ") for line in lines]
-
-
-Run = Callable[..., Outcome]
-
-
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """``command("train", "seed=x")`` in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", sys.argv)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-
-    def run(*argv: str) -> Outcome:
-        code = 0
-        try:
-            cli.main(argv)
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else 1
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
-
-
-@pytest.fixture
-def train(command: Run, corpus: Path) -> Run:
+def train(command: Command, corpus: Path) -> Command:
     """``train("seed=x")`` on the tiny corpus."""
     given = ["data=csv", f"data.raw={corpus}", "audio=8k", "vocoder=istft", "trainer.accelerator=cpu"]
     return lambda *overrides: command("train", *given, *overrides)
@@ -66,7 +27,7 @@ def train(command: Run, corpus: Path) -> Run:
 # -- help ------------------------------------------------------------------------------------------------------------
 
 
-def test_overview(command: Run) -> None:
+def test_overview(command: Command) -> None:
     for argv in ([], ["--help"], ["-h"], ["help"]):
         done = command(*argv)
         assert done.code == 0
@@ -74,18 +35,18 @@ def test_overview(command: Run) -> None:
             assert re.search(rf"^  {name} +{re.escape(about.summary)}$", done.out, re.MULTILINE)
 
 
-def test_version(command: Run) -> None:
+def test_version(command: Command) -> None:
     assert command("--version") == Outcome(0, f"{unison.__version__}\n", "")
 
 
-def test_unknown_command(command: Run) -> None:
+def test_unknown_command(command: Command) -> None:
     (error,) = command("prepar", "data=demo").errors
     assert error == f"unison prepar: no such command; did you mean prepare?; one of {', '.join(COMMANDS)}"
     assert command("--verbose").errors[0].startswith("unison --verbose: no such command; one of")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_explains_each_knob_with_its_yaml_value(command: Run, name: str) -> None:
+def test_help_explains_each_knob_with_its_yaml_value(command: Command, name: str) -> None:
     done = command(name, "--help")
     assert done.code == 0
     assert COMMANDS[name].summary in done.out
@@ -101,7 +62,7 @@ def test_help_explains_each_knob_with_its_yaml_value(command: Run, name: str) ->
         assert row, f"{knob} = {text}"
 
 
-def test_groups_are_shown_where_they_can_be_chosen(command: Run) -> None:
+def test_groups_are_shown_where_they_can_be_chosen(command: Command) -> None:
     for name in COMMANDS:
         out = command(name, "-h").out
         assert ("groups (group=choice)" in out) == COMMANDS[name].groups
@@ -191,7 +152,7 @@ def test_help_into_a_pipe_that_closes() -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and "=" in value[0] else "",
 )
-def test_wrong_overrides(train: Run, tmp_path: Path, overrides: list[str], problems: list[str]) -> None:
+def test_wrong_overrides(train: Command, tmp_path: Path, overrides: list[str], problems: list[str]) -> None:
     errors = train(*overrides).errors
     assert len(errors) == len(problems), errors
     for error, problem in zip(errors, problems, strict=True):
@@ -200,18 +161,18 @@ def test_wrong_overrides(train: Run, tmp_path: Path, overrides: list[str], probl
     assert not list(tmp_path.iterdir())
 
 
-def test_no_corpus_is_given(command: Run) -> None:
+def test_no_corpus_is_given(command: Command) -> None:
     for name in ("prepare", "train"):
         assert "data.raw: missing; expected str" in command(name, "data=csv").errors
 
 
-def test_a_fault_of_ours_shows_where_it_is(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_shows_where_it_is(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("unison.contract.inspect.run", lambda cfg: int("x"))
     with pytest.raises(ValueError, match="invalid literal for int"):
         command("inspect", "ckpt=x")
 
 
-def test_interruption(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(cfg: object) -> None:
         raise KeyboardInterrupt
 
@@ -219,13 +180,13 @@ def test_interruption(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command("inspect", "ckpt=x") == Outcome(130, "", "\ninterrupted\n")
 
 
-def test_overrides_and_flags_in_any_order(train: Run) -> None:
+def test_overrides_and_flags_in_any_order(train: Command) -> None:
     shown = [train("seed=7", "--cfg", "job", "name=x"), train("--cfg", "job", "seed=7", "name=x")]
     assert shown[0] == shown[1]
     assert "seed: 7\n" in shown[0].out
 
 
-def test_the_job_config_shows_the_counts_once_prepared(train: Run, run_folder: Path, tmp_path: Path) -> None:
+def test_the_job_config_shows_the_counts_once_prepared(train: Command, run_folder: Path, tmp_path: Path) -> None:
     given = ["--cfg", "job", "--resolve", "text=english", f"outputs={run_folder.parent}", "name=x"]
     out = train(*given).out
     assert re.search(r"^  n_speakers: 2$", out, re.MULTILINE)
@@ -235,7 +196,7 @@ def test_the_job_config_shows_the_counts_once_prepared(train: Run, run_folder: P
     assert "  n_speakers: unknown until the corpus is prepared\n" in before
 
 
-def test_runs_on_one_composition_leave_no_trace_for_the_next(command: Run, run_folder: Path) -> None:
+def test_runs_on_one_composition_leave_no_trace_for_the_next(command: Command, run_folder: Path) -> None:
     for _ in range(2):
         assert command("inspect", f"ckpt={run_folder}").code == 0
         assert command("prepare", "--cfg", "job").code == 0
@@ -244,7 +205,7 @@ def test_runs_on_one_composition_leave_no_trace_for_the_next(command: Run, run_f
 # -- inspect ---------------------------------------------------------------------------------------------------------
 
 
-def test_inspect(command: Run, run_folder: Path) -> None:
+def test_inspect(command: Command, run_folder: Path) -> None:
     done = command("inspect", f"ckpt={run_folder}")
     assert done.code == 0
     assert re.search(r"^  speakers +2: anna bert$", done.out, re.MULTILINE)
@@ -260,5 +221,5 @@ def test_inspect(command: Run, run_folder: Path) -> None:
     assert command("inspect").errors == ["ckpt: missing; expected str"]
 
 
-def test_commands_without_a_checkpoint_say_something_else(command: Run) -> None:
+def test_commands_without_a_checkpoint_say_something_else(command: Command) -> None:
     assert command("bench", "model=x").errors == ["model: no such field"]

@@ -152,8 +152,9 @@ ASKED = {
     "speaker removed": "1 only there: bert. Choose speakers.policy=extend",
     "speaker renamed": "1 only here: ann; 1 only there: anna. Choose speakers.policy=extend",
     "symbol added in front": "the base has no new; speakers.policy=extend appends them",
+    "another family": "holds a tts of the emotivoice family, and this run trains a tts of the metavoice family",
 }
-"""What `init_from=` leaves to the user, and its words."""
+"""What `init_from=` says in words of its own."""
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from unison import cli
+from tests.conftest import Command
 from unison.convert import going_on
 from unison.text import frontend
 from unison.text.symbols import symbol_list
@@ -213,43 +213,10 @@ def speaking(released: Released, simbert: Path) -> Released:
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How the command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def errors(self) -> list[str]:
-        """Its ``error:`` lines, of a command that has been refused as it should."""
-        assert self.code == 2, self
-        assert not self.out
-        lines = self.err.splitlines()
-        assert all(line.startswith("error: ") for line in lines), self.err
-        return [line.removeprefix("error: ") for line in lines]
-
-
-Convert = Callable[..., Outcome]
-
-
 @pytest.fixture
-def convert(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Convert:
-    """``convert("from=emotivoice", …)``: the command in this process, in an empty folder."""
+def convert(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
+    """``convert("from=emotivoice", …)``, in an empty folder."""
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    monkeypatch.setattr(sys, "argv", sys.argv)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-
-    def run(*argv: str) -> Outcome:
-        code = 0
-        try:
-            cli.main(["convert", *argv])
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else 1
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return run
+    return partial(command, "convert")

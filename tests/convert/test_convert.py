@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 import unison
-from tests.conftest import make_corpus
-from tests.convert.conftest import SCALE, SPEAKERS, STEPS, Convert, ReferenceJudges, Released, symbols
+from tests.conftest import Command, make_corpus
+from tests.convert.conftest import SCALE, SPEAKERS, STEPS, ReferenceJudges, Released, symbols
 from unison.builders import build_voice
 from unison.config.prepare import PrepareConfig
 from unison.config.train import TrainConfig
@@ -47,7 +47,7 @@ def assert_same(ours: Any, theirs: Any) -> None:
 
 
 def test_the_contract_is_complete(
-    convert: Convert, released: Released, golden: dict[str, Any], caplog: pytest.LogCaptureFixture
+    convert: Command, released: Released, golden: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     done = convert(*released.overrides("out=tiny.ckpt"))
     assert done.code == 0, done.err
@@ -80,7 +80,7 @@ def test_the_contract_is_complete(
 
 
 def test_it_speaks_as_the_reference_with_the_encoder_of_prompts(
-    convert: Convert, speaking: Released, golden: dict[str, Any]
+    convert: Command, speaking: Released, golden: dict[str, Any]
 ) -> None:
     transformers = pytest.importorskip("transformers")
     assert convert(*speaking.overrides(*speaking.with_style, "out=voice")).code == 0
@@ -102,7 +102,7 @@ def test_it_speaks_as_the_reference_with_the_encoder_of_prompts(
     assert (said.waveform[0, 0].abs() > 1e-3).any()
 
 
-def test_another_encoder_of_the_same_width_is_refused(convert: Convert, speaking: Released) -> None:
+def test_another_encoder_of_the_same_width_is_refused(convert: Command, speaking: Released) -> None:
     assert convert(*speaking.overrides(*speaking.with_style, "out=voice.ckpt")).code == 0
     unison.load("voice.ckpt", device="cpu")
     with pytest.raises(UnisonError, match=r"another encoder .* \(weights_digest differ\)"):
@@ -113,7 +113,7 @@ def test_another_encoder_of_the_same_width_is_refused(convert: Convert, speaking
 
 
 def test_no_run_begins_without_the_encoder_of_prompts(
-    convert: Convert, released: Released, config: Callable[..., DictConfig]
+    convert: Command, released: Released, config: Callable[..., DictConfig]
 ) -> None:
     assert convert(*released.overrides("out=tiny.ckpt")).code == 0
     ours = read_contract("tiny.ckpt").replace(style={"name": "none"})
@@ -122,7 +122,7 @@ def test_no_run_begins_without_the_encoder_of_prompts(
         begin(typed, ours, resolve_precision("32-true", "cpu"))
 
 
-def test_what_training_goes_on_with(convert: Convert, released: Released) -> None:
+def test_what_training_goes_on_with(convert: Command, released: Released) -> None:
     from unison.training.config import STAGES
     from unison.training.task import Progress
 
@@ -148,7 +148,7 @@ def test_what_training_goes_on_with(convert: Convert, released: Released) -> Non
 
 
 def test_adam_knows_each_parameter_by_its_new_place(
-    convert: Convert, released: Released, golden: dict[str, Any]
+    convert: Command, released: Released, golden: dict[str, Any]
 ) -> None:
     assert convert(*released.overrides(*released.with_training, "out=run")).code == 0
     payload = read_checkpoint(resolve_ckpt("run").path)
@@ -166,7 +166,7 @@ def test_adam_knows_each_parameter_by_its_new_place(
 
 
 @pytest.fixture
-def going_on_with(convert: Convert, speaking: Released, corpus: Path) -> DictConfig:
+def going_on_with(convert: Command, speaking: Released, corpus: Path) -> DictConfig:
     """The converted run's configuration for training in the folder ``run`` on two other speakers."""
     assert convert(*speaking.overrides(*speaking.with_style, *speaking.with_training, "out=run")).code == 0
     tree = read_contract(resolve_ckpt("run").path).tree()
@@ -249,7 +249,7 @@ def test_a_run_begins_with_its_optimizers(
 # -- there and back ----------------------------------------------------------------------------------------------------
 
 
-def test_there_and_back_is_bit_exact(convert: Convert, released: Released) -> None:
+def test_there_and_back_is_bit_exact(convert: Command, released: Released) -> None:
     assert convert(*released.overrides(*released.with_training, "out=tiny.ckpt")).code == 0
     done = convert("to=emotivoice", "ckpt=tiny.ckpt", "out=back")
     assert done.code == 0, done.err
@@ -267,7 +267,7 @@ def test_there_and_back_is_bit_exact(convert: Convert, released: Released) -> No
     assert ours.optimizer == {"lr": 1.25e-5, "betas": [0.5, 0.9]}
 
 
-def test_and_there_again(convert: Convert, released: Released) -> None:
+def test_and_there_again(convert: Command, released: Released) -> None:
     assert convert(*released.overrides("out=tiny.ckpt")).code == 0
     assert convert("to=emotivoice", "ckpt=tiny.ckpt", "out=back").code == 0
     assert sorted(os.listdir("back")) == ["config.yaml", "g_00140000", "speaker2", "tokenlist"]
@@ -279,7 +279,7 @@ def test_and_there_again(convert: Convert, released: Released) -> None:
 
 
 def test_newer_weight_norm_comes_back_in_the_form_that_every_torch_reads(
-    convert: Convert, released: Released, golden: dict[str, Any]
+    convert: Command, released: Released, golden: dict[str, Any]
 ) -> None:
     forms = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
     newer = {}
@@ -293,7 +293,7 @@ def test_newer_weight_norm_comes_back_in_the_form_that_every_torch_reads(
     assert_same(dict(back), dict(golden["checkpoint"]["generator"]))
 
 
-def test_a_voice_that_the_reference_has_no_place_for(convert: Convert, run_folder: Path) -> None:
+def test_a_voice_that_the_reference_has_no_place_for(convert: Command, run_folder: Path) -> None:
     errors = convert("to=emotivoice", f"ckpt={run_folder}", "out=back").errors
     assert [error.partition(":")[0] for error in errors] == ["vocoder=istft", "style=none", "statistics"]
     assert not Path("back").exists()
@@ -321,14 +321,14 @@ def grow(name: str) -> Callable[[Any], None]:
     return edit
 
 
-def refused(convert: Convert, released: Released, *more: str) -> list[str]:
+def refused(convert: Command, released: Released, *more: str) -> list[str]:
     """The problems, after which nothing is there."""
     errors = convert(*released.overrides(*more, "out=out/tiny.ckpt")).errors
     assert not Path("out").exists()
     return errors
 
 
-def test_a_row_too_many(convert: Convert, released: Released) -> None:
+def test_a_row_too_many(convert: Command, released: Released) -> None:
     change(released, "g_00140000", grow("am.spk_tokenizer.weight"))
     (error,) = refused(convert, released)
     assert "speaker2: 7 names for the 8 rows of am.spk_tokenizer: row 7 has no name" in error
@@ -338,7 +338,7 @@ def test_a_row_too_many(convert: Convert, released: Released) -> None:
     assert read_contract("grown.ckpt").speakers[-1] == "BZNSYP"
 
 
-def test_a_name_too_many(convert: Convert, released: Released) -> None:
+def test_a_name_too_many(convert: Command, released: Released) -> None:
     change(released, "speaker2", lambda names: [*names, "BZNSYP", "x"])
     change(released, "tokenlist", lambda names: names[:-2])
     tokens, speakers = refused(convert, released)
@@ -348,7 +348,7 @@ def test_a_name_too_many(convert: Convert, released: Released) -> None:
     )
 
 
-def test_lists_in_which_names_are_twice_or_missing(convert: Convert, released: Released) -> None:
+def test_lists_in_which_names_are_twice_or_missing(convert: Command, released: Released) -> None:
     change(released, "speaker2", lambda names: [*names[:5], "", names[1]])
     change(released, "tokenlist", lambda names: [names[1], names[0], *names[2:]])
     errors = refused(convert, released)
@@ -358,14 +358,14 @@ def test_lists_in_which_names_are_twice_or_missing(convert: Convert, released: R
     assert len(errors) == 3
 
 
-def test_lists_as_other_systems_write_them(convert: Convert, released: Released) -> None:
+def test_lists_as_other_systems_write_them(convert: Command, released: Released) -> None:
     names = released.path("speaker2").read_text(encoding="utf-8")
     released.path("speaker2").write_bytes(b"\xef\xbb\xbf" + names.replace("\n", " \r\n").encode() + b"\r\n")
     assert convert(*released.overrides("out=tiny.ckpt")).code == 0
     assert read_contract("tiny.ckpt").speakers == SPEAKERS
 
 
-def test_tensors_that_do_not_fit(convert: Convert, released: Released) -> None:
+def test_tensors_that_do_not_fit(convert: Command, released: Released) -> None:
     def edit(content: Any) -> None:
         state = content["generator"]
         del state["am.to_mel.bias"]
@@ -383,7 +383,7 @@ def test_tensors_that_do_not_fit(convert: Convert, released: Released) -> None:
     assert "original0 is there twice, also as generator.conv_post.weight_g" in errors
 
 
-def test_no_tensors_at_all(convert: Convert, speaking: Released, golden: dict[str, Any]) -> None:
+def test_no_tensors_at_all(convert: Command, speaking: Released, golden: dict[str, Any]) -> None:
     change(speaking, "g_00140000", lambda content: content["generator"].clear())
     speaking.path("checkpoint_163431").unlink()
     torch.save({"model": {}}, speaking.path("checkpoint_163431"))
@@ -395,7 +395,7 @@ def test_no_tensors_at_all(convert: Convert, speaking: Released, golden: dict[st
     assert errors[-1] == "style: and 19 more such tensors"
 
 
-def test_a_config_of_another_model(convert: Convert, released: Released) -> None:
+def test_a_config_of_another_model(convert: Command, released: Released) -> None:
     config = OmegaConf.load(released.path("config.yaml"))
     config.model.upsample_rates = [8, 8, 2, 4]
     OmegaConf.save(config, released.path("config.yaml"))
@@ -424,7 +424,7 @@ class Evil:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_pickles_with_code_are_refused(convert: Convert, released: Released, tmp_path: Path, zipped: bool) -> None:
+def test_pickles_with_code_are_refused(convert: Command, released: Released, tmp_path: Path, zipped: bool) -> None:
     ran = tmp_path / "ran"
     payload = {"generator": {"am.to_mel.bias": Evil(ran)}}
     torch.save(payload, released.path("g_00140000"), _use_new_zipfile_serialization=zipped)
@@ -433,13 +433,13 @@ def test_pickles_with_code_are_refused(convert: Convert, released: Released, tmp
     assert not ran.exists()
 
 
-def test_the_older_file_format_is_read(convert: Convert, released: Released) -> None:
+def test_the_older_file_format_is_read(convert: Command, released: Released) -> None:
     content = torch.load(released.path("g_00140000"), weights_only=True)
     torch.save(content, released.path("g_00140000"), _use_new_zipfile_serialization=False)
     assert convert(*released.overrides("out=tiny.ckpt")).code == 0
 
 
-def test_files_that_are_missing_damaged_or_others(convert: Convert, released: Released) -> None:
+def test_files_that_are_missing_damaged_or_others(convert: Command, released: Released) -> None:
     generator, training = released.path("g_00140000"), released.path("do_00140000")
     whole = generator.read_bytes()
     generator.write_bytes(whole[: len(whole) // 2])
@@ -457,7 +457,7 @@ def test_files_that_are_missing_damaged_or_others(convert: Convert, released: Re
     assert "expected the entries generator (dict), found discriminator (OrderedDict), optim_g (dict)" in error
 
 
-def test_what_training_goes_on_with_must_be_of_the_same_run(convert: Convert, released: Released) -> None:
+def test_what_training_goes_on_with_must_be_of_the_same_run(convert: Command, released: Released) -> None:
     def edit(content: Any) -> None:
         del content["discriminator"]["msd.discriminators.0.convs.0.weight_orig"]
         moments = content["optim_g"]["state"]
@@ -475,7 +475,7 @@ def test_what_training_goes_on_with_must_be_of_the_same_run(convert: Convert, re
     assert errors[4].endswith("give the do_ file of the generator's own run and step")
 
 
-def test_steps_must_be_known(convert: Convert, released: Released) -> None:
+def test_steps_must_be_known(convert: Command, released: Released) -> None:
     released.path("g_00140000").rename(released.path("pretrained_generator"))
     files = [o for o in released.overrides() if not o.startswith("generator=")]
     files.append(f"generator={released.path('pretrained_generator')}")
@@ -485,7 +485,7 @@ def test_steps_must_be_known(convert: Convert, released: Released) -> None:
     assert read_contract("tiny.ckpt").trained["joint"] == 12
 
 
-def test_an_encoder_of_prompts_that_does_not_fit(convert: Convert, speaking: Released, simbert: Path) -> None:
+def test_an_encoder_of_prompts_that_does_not_fit(convert: Command, speaking: Released, simbert: Path) -> None:
     content = torch.load(simbert.parent / "checkpoint_163431", weights_only=True)
     state = content["model"]
     del state["module.bert.pooler.dense.bias"]
@@ -506,7 +506,7 @@ def test_an_encoder_of_prompts_that_does_not_fit(convert: Convert, speaking: Rel
     assert errors[1].startswith(f"{where}: its config.json is missing or does not describe a BERT")
 
 
-def test_overrides_that_do_not_go_together(convert: Convert, released: Released) -> None:
+def test_overrides_that_do_not_go_together(convert: Command, released: Released) -> None:
     assert convert("out=x").errors == ["give from=emotivoice to read its files, or to=emotivoice to write them"]
     assert convert("from=emotivoise", "out=x").errors == [
         "from=emotivoise: no such system; did you mean emotivoice?; known: emotivoice"
@@ -526,7 +526,7 @@ def test_overrides_that_do_not_go_together(convert: Convert, released: Released)
     assert convert("to=emotivoice", "ckpt=none.ckpt", "out=x").errors[0].startswith("ckpt=none.ckpt: no such file")
 
 
-def test_nothing_is_overwritten(convert: Convert, released: Released) -> None:
+def test_nothing_is_overwritten(convert: Command, released: Released) -> None:
     for out in ("tiny.ckpt", "run"):
         assert convert(*released.overrides(f"out={out}")).code == 0
         assert convert(*released.overrides(f"out={out}")).errors == [
