@@ -23,6 +23,8 @@ from unison.config.validate import validate
 from unison.errors import UnisonError
 from unison.inference.synthesizer import load
 from unison.models.emotivoice.blocks import Predictor, TransformerBlock
+from unison.models.metavoice.blocks import RMSNorm, SwiGLU
+from unison.models.metavoice.blocks import TransformerBlock as LanguageBlock
 from unison.training.folders import with_overrides
 from unison.vocoders.hifigan import HifiGan, HifiGanConfig
 from unison.vocoders.istft import ConvNextBlock
@@ -132,11 +134,14 @@ def test_many_shapes_are_all_compiled() -> None:
 def test_every_region_is_one_graph(stack: nn.Module) -> None:
     """No layer that is compiled holds something at which the compiler has to stop."""
     vocoder = HifiGan(HifiGanConfig(8, [4], [8], 1, [3], [[1]]), 4, 4)
-    modules = nn.ModuleList([stack, vocoder, ConvNextBlock(4, 8, 3, 1.0)])
+    language = LanguageBlock(8, 2, 0.0, True, lambda: RMSNorm(8, 1e-5), SwiGLU(8, 8))
+    modules = nn.ModuleList([stack, vocoder, ConvNextBlock(4, 8, 3, 1.0), language])
     compile_module(modules, STRICT, "eager")
     run(stack, 2, 6, padded=1)
     vocoder(torch.randn(2, 4, 5), torch.tensor([5, 3]))
     modules[2](torch.randn(1, 4, 5), None)
+    with torch.inference_mode():
+        language(torch.randn(1, 1, 8), None, torch.zeros(2, 1, 2, 6, 4), torch.tensor([5]))
     assert {type(part) for part in modules.modules()} >= set(REGIONS)
     assert not torch._dynamo.utils.counters["graph_break"]
 

@@ -18,6 +18,7 @@ LOSSES = "losses are float32: small differences, large sums"
 DURATIONS = "frames are counted and exponentials taken in float32"
 ALIGNMENT = "log probabilities over the vocabulary of symbols are float32"
 DATA = "what the corpus gives is float32; autocast brings it to where it is used"
+SAMPLING = "16 bits can't tell 1 - 0.95 from 0.05, nor a draw from 0"
 MEANS = "a mean of many rows is taken in float32 and stored as the rows are"
 MEASURE = "a figure about audio or weights, not the audio"
 
@@ -62,6 +63,11 @@ ALLOWED: dict[str, dict[str, str]] = {
         "Quantizer.encode": "distances and moving averages are small differences of large numbers",
     },
     "models/codec/spectrum.py": {"Analysis.forward": SPECTRA, "Synthesis.forward": SPECTRA},
+    "models/metavoice/blocks.py": {"RMSNorm.forward": "a mean of squares overflows float16"},
+    "models/metavoice/sampling.py": {
+        "probabilities": SAMPLING,
+        "Sampler.next": SAMPLING,
+    },
     "style/bert.py": {
         "BertStyle._encode": "style vectors are features, kept as float32",
         "BertStyle._encoder": "the frozen encoder runs once a text, and its vectors are kept",

@@ -16,7 +16,7 @@ SOURCE = Path(unison.__file__).parent
 
 ALLOWED: dict[str, set[str]] = {
     # plain torch, that can be lifted out
-    "models": {"audio", "vocoders"},
+    "models": {"audio", "precision", "vocoders"},
     "vocoders": {"models", "audio"},
     "files": set(),
     "audio": {"files"},

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from unison.config.compilation import CompileConfig
 from unison.errors import UnisonError
 from unison.models.emotivoice.blocks import Predictor, TransformerBlock
+from unison.models.metavoice.blocks import TransformerBlock as LanguageBlock
 from unison.vocoders.hifigan import Stage
 from unison.vocoders.istft import ConvNextBlock
 
 log = logging.getLogger(__name__)
 
-REGIONS = (TransformerBlock, Predictor, Stage, ConvNextBlock)
+REGIONS = (TransformerBlock, Predictor, Stage, ConvNextBlock, LanguageBlock)
 """What is compiled: layers from tensors to a tensor, where the work is. Around them lengths are looked at, phases drawn
 and spectra transformed, which a compiler can't take or gains nothing by. Layers of one shape share their code."""
 _VARIANTS = 256

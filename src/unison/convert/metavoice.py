@@ -140,7 +140,7 @@ def second_stage(checkpoint: Mapping[str, Any]) -> SecondStage:
 def _sizes(checkpoint: Mapping[str, Any], schema: type[S]) -> S:
     """The checkpoint's `model_args`, as far as this family needs them."""
     problems = [
-        f"entry {name} is missing or no mapping; expected a released checkpoint of MetaVoice with model, model_args, meta"
+        f"entry {name} is missing or no mapping; a released checkpoint of MetaVoice has model, model_args and meta"
         for name in ("model", "model_args", "meta")
         if not isinstance(checkpoint.get(name), Mapping)
     ]

@@ -93,7 +93,8 @@ class Attention(nn.Module):
         """[B, T, C] to [B, T, C].
 
         Args:
-            mask: [B, 1, T or 1, L], what is added to the scores. A causal attention without one sees what is before.
+            mask: [B, 1, T or 1, L], what is added to the scores, or true where seen. A causal attention without one
+                sees what is before.
             past: keys and values [2, B, H, L, D] of the whole sequence; without it they are those of x alone.
             at: [T], where in `past` the keys and values of x are written.
         """
@@ -136,6 +137,10 @@ class TransformerBlock(nn.Module):
         """[B, T, C] to [B, T, C]; see `Attention.forward`."""
         x = x + self.dropout(self.attention(self.attention_norm(x), mask, past, at))
         return x + self.dropout(self.ffn(self.ffn_norm(x)))
+
+    def written(self, x: Tensor) -> Tensor:
+        """The keys and values [2, B, H, T, D] that x leaves in `past`."""
+        return self.attention.split(self.attention_norm(x))[1]
 
 
 class SpeakerDropout(nn.Module):

@@ -28,7 +28,7 @@ class FirstStageConfig:
     dropout: float = 0.1
     """Dropout of embeddings, attention and the blocks' outputs in training."""
     speaker_dropout: float = 0.1
-    """Share of the training sequences that are not told their speaker, so that guidance has something to lead away from."""
+    """Share of the training sequences that are not told their speaker; without it guidance has nothing to lead from."""
 
 
 @dataclass

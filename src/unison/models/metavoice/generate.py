@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unison.models.metavoice.blocks import TransformerBlock
 from unison.models.metavoice.cache import KeyValueCache
 from unison.models.metavoice.sampling import Sampler, Settings
 from unison.precision import PrecisionPolicy
@@ -142,7 +143,8 @@ class _Batch:
         columns = torch.arange(length, device=device)
         x = self._embedded(tokens) + self._added(columns)
         first = model.blocks[0]
-        _, written = first.attention.split(first.attention_norm(x[:, :1]))
+        assert isinstance(first, TransformerBlock)
+        written = first.written(x[:, :1])
         # what is done may be decoded on to the end of a piece
         self._cache = KeyValueCache(written, len(model.blocks), model.config.max_positions + overrun)
         mask = None
@@ -164,7 +166,7 @@ class _Batch:
         if self._padded:
             mask = self._bias(torch.arange(self._column + steps, device=self._device) >= self._pads[..., None])
         made: list[Tensor] = []
-        running = range(len(self.rows))
+        running = list(range(len(self.rows)))
         for step, at in enumerate(columns.split(1)):
             allowed = self._allowed[(self._steps + step) % len(self._allowed)]
             tokens = self._sampler.next(self._logits, self._guided, None if noise is None else noise[step], allowed)
