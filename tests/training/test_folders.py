@@ -179,6 +179,22 @@ def test_a_changed_corpus_is_refused_by_name(config: Make, refused: Refused, cor
     assert any("fingerprint: " in problem for problem in told)
 
 
+def test_a_corpus_that_is_brought_back_goes_on(config: Make, refused: Refused, corpus: Path, tmp_path: Path) -> None:
+    table = Path(shutil.copytree(corpus.parent, tmp_path / "corpus")) / corpus.name
+    cfg = config(f"name=back-{tmp_path.name}", f"data.raw={table}", *ACOUSTIC)
+    train(cfg)
+    prepared, folder = Path(cfg.derived.prepared), Path(cfg.outputs) / cfg.name
+    described = [(prepared / name).read_bytes() for name in ("corpus.json", "manifest.jsonl")]
+    before = table.read_text()
+    table.write_text(before.replace(",bert,", ",carl,").replace("eight", "joy"))
+    assert any("speakers: carl new since" in problem for problem in refused(config(f"resume={folder}")))
+    assert [(prepared / name).read_bytes() for name in ("corpus.json", "manifest.jsonl")] == described
+    table.write_text(before)
+    (folder / CHECKPOINTS / "step0000002.ckpt").unlink()
+    train(config(f"resume={folder}"))
+    assert read_contract(resolve_ckpt(folder).path).step == 2
+
+
 def test_metrics_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     forget_metrics(path, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from unison.builders import build_part
 from unison.config.prepare import PrepareConfig
 from unison.config.validate import validate
+from unison.data.manifest import CorpusInfo
 from unison.errors import UnisonError
 from unison.parts import Part, codec_part, part_of, rate_problems
 from unison.prepare import prepare, staleness
@@ -63,11 +64,11 @@ def prepare_tables(folder: Path, parts: Mapping[str, Part]) -> None:
         prepare_voices(folder, build_part(known, encoder.weights), known["weights"], known["sample_rate"])
 
 
-def prepare_corpus(config: PrepareConfig) -> Path:
+def prepare_corpus(config: PrepareConfig, accept: Callable[[CorpusInfo], None] | None = None) -> Path:
     """The prepared folder; made or renewed first when it is missing or stale.
 
     Raises:
-        UnisonError: the corpus is not there, or too much of it can't be used.
+        UnisonError: the corpus is not there, too much of it can't be used, or `accept` refuses what it has become.
     """
     folder = Path(config.derived["prepared"])
     encoder = shared(config.style) if isinstance(config.style, BertStyleConfig) else None
@@ -75,4 +76,4 @@ def prepare_corpus(config: PrepareConfig) -> Path:
     if reason is None:
         return folder
     log.info("preparing %s: %s", config.data.name, reason)
-    return prepare(config.data, config.audio, config.text.frontend, folder, encoder)
+    return prepare(config.data, config.audio, config.text.frontend, folder, encoder, accept=accept)

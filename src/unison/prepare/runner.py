@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -72,6 +72,7 @@ def prepare(
     folder: Path,
     style: StyleEncoder | None = None,
     progress: bool = True,
+    accept: Callable[[CorpusInfo], None] | None = None,
 ) -> Path:
     """Make the prepared corpus that `data` describes in `folder`, or bring it up to date.
 
@@ -86,6 +87,8 @@ def prepare(
         folder: where the prepared corpus goes.
         style: encoder of style prompts; without one no style vectors are written.
         progress: show bars.
+        accept: is shown what the corpus has become before it takes the earlier one's place; what it raises leaves that
+            one, with its ids, as it was.
 
     Returns:
         The folder, holding manifest.jsonl, rejects.jsonl, corpus.json and the feature files.
@@ -98,7 +101,7 @@ def prepare(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder):
-            return _prepare(data, geometry, frontend_name, folder, style, progress)
+            return _prepare(data, geometry, frontend_name, folder, style, progress, accept)
     except OSError as error:
         if error.errno not in _CANT_WRITE:
             raise
@@ -166,6 +169,7 @@ def _prepare(
     folder: Path,
     style: StyleEncoder | None,
     progress: bool,
+    accept: Callable[[CorpusInfo], None] | None,
 ) -> Path:
     source = _source(data, geometry, frontend_name)
     entries = corpora.read(data)
@@ -214,6 +218,8 @@ def _prepare(
         style_identity=style.digest if style is not None else None,
         source=source,
     )
+    if accept is not None:
+        accept(info)
     # the description is what makes the folder a prepared corpus, so it goes last
     write_text(folder / "manifest.jsonl", manifest)
     write_text(folder / "corpus.json", info.to_json())

@@ -137,6 +137,25 @@ def continued(contract: Contract, before: Contract) -> Contract:
     return now.replace(parents=before.parents)
 
 
+def same_corpus(info: CorpusInfo, before: Contract) -> None:
+    """Look at a corpus that is about to be prepared anew for a run that goes on.
+
+    Raises:
+        UnisonError: it is not what the run was trained on so far, as :func:`continued` has it.
+    """
+    now = before.replace(data=before.data | {"fingerprint": info.fingerprint})
+    if before.speakers:
+        now = now.replace(speakers=list(info.speakers))
+    if before.symbols:
+        now = now.replace(
+            symbols=list(info.symbols),
+            labels={name: list(values) for name, values in info.labels.items()},
+            statistics=dict(vars(info.statistics)),
+            frontend={"name": info.frontend, "version": info.frontend_version},
+        )
+    continued(now, before)
+
+
 @dataclass
 class Beginning:
     """What a run starts from: nothing, another run's voice grown to what this one teaches it, another's vocoder."""

@@ -8,6 +8,7 @@ import signal
 import sys
 import warnings
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from unison.data.manifest import Corpus
 from unison.errors import UnisonError
 from unison.precision import resolve_precision, set_matmul
 from unison.prepare.run import prepare_corpus, prepare_tables
-from unison.training.beginnings import Beginning, begin, continued, new_contract, start
+from unison.training.beginnings import Beginning, begin, continued, new_contract, same_corpus, start
 from unison.training.callbacks import (
     METRICS,
     MetricsFile,
@@ -61,7 +62,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
 def _train(run: Run) -> dict[str, float]:
     config = run.config
-    prepared = prepare_corpus(validate(_section(run.tree, PrepareConfig), PrepareConfig))
+    accept = None if run.contract is None else partial(same_corpus, before=run.contract)
+    prepared = prepare_corpus(validate(_section(run.tree, PrepareConfig), PrepareConfig), accept)
     corpus = Corpus(prepared)
     device = _device(config.trainer.accelerator)
     policy = resolve_precision(config.precision.name, device)
