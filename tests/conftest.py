@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +65,51 @@ TINY = [
 """Overrides for a voice that trains in a second."""
 
 
+QUICK = [
+    "data=csv",
+    "audio=8k",
+    "trainer.log_every=1",
+    "trainer.validate_every=2",
+    "trainer.accelerator=cpu",
+    "callbacks.previews.count=1",
+    "loader.num_workers=0",
+    "logger=none",
+]
+CODEC = [
+    *QUICK,
+    "model=codec",
+    "model.patch=2",
+    "model.channels=8",
+    "model.strides=[4,8]",
+    "model.dilations=[1]",
+    "model.codebooks=2",
+    "model.codebook_size=8",
+    "model.codebook_dim=8",
+    "losses.segment_seconds=0.3",
+    "discriminator=small",
+    "discriminator.channel_scale=0.02",
+    "discriminator.periods=[2,3]",
+    "discriminator.n_ffts=[128]",
+    "trainer.stages.codec.steps=4",
+    "trainer.stages.codec.batch_size=4",
+    "trainer.stages.codec.warmup_steps=0",
+]
+"""Overrides for a codec that trains in a second."""
+SPEAKER_ENCODER = [
+    *QUICK,
+    "model=speaker_encoder",
+    "model.hidden=16",
+    "model.layers=1",
+    "model.dim=8",
+    "model.partial_frames=40",
+    "losses.utterances=2",
+    "trainer.stages.speaker_encoder.steps=4",
+    "trainer.stages.speaker_encoder.batch_size=4",
+    "trainer.stages.speaker_encoder.warmup_steps=0",
+]
+"""The same for a speaker encoder."""
+
+
 def voice_like(hertz: float, seconds: float, rate: int, seed: int) -> np.ndarray:
     """A gliding harmonic tone with a formant and a little noise, float32 [L]."""
     time = np.arange(round(seconds * rate)) / rate
@@ -99,13 +144,16 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def config(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., DictConfig]:
-    """``config("name=x", …)``: the composed configuration of a tiny run, under one shared outputs folder."""
+    """``config("name=x", …)``: the composed configuration of a tiny run, under one shared outputs folder.
+
+    ``of=CODEC`` or ``of=SPEAKER_ENCODER`` makes it one of these.
+    """
     outputs = tmp_path_factory.mktemp("outputs")
 
-    def make(*overrides: str, root: str = "train") -> DictConfig:
+    def make(*overrides: str, root: str = "train", of: Sequence[str] = TINY) -> DictConfig:
         register()
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            given = [*TINY, f"data.raw={corpus}", f"outputs={outputs}", *overrides]
+            given = [*of, f"data.raw={corpus}", f"outputs={outputs}", *overrides]
             return compose(root, overrides=given)
 
     return make
@@ -119,6 +167,25 @@ def run_folder(config: Callable[..., DictConfig]) -> Path:
     cfg = config("name=shared")
     train(cfg)
     return Path(cfg.outputs) / "shared"
+
+
+@pytest.fixture(scope="session")
+def codec_folder(config: Callable[..., DictConfig]) -> Path:
+    """A tiny codec."""
+    return _trained(config("name=codec", of=CODEC))
+
+
+@pytest.fixture(scope="session")
+def speaker_encoder_folder(config: Callable[..., DictConfig]) -> Path:
+    """A tiny speaker encoder."""
+    return _trained(config("name=speaker_encoder", of=SPEAKER_ENCODER))
+
+
+def _trained(cfg: DictConfig) -> Path:
+    from unison.training.run import train
+
+    train(cfg)
+    return Path(cfg.outputs) / cfg.name
 
 
 @pytest.fixture(scope="session")
