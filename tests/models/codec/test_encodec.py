@@ -30,7 +30,12 @@ TINY: dict[str, Any] = {
     # 40 frames a second of 4 bits: 1, 2 and 4 codebooks
     "target_bandwidths": [0.16, 0.32, 0.64],
 }
-KINDS: dict[str, dict[str, Any]] = {"causal": {}, "centred": {"use_causal_conv": False}}
+KINDS: dict[str, dict[str, Any]] = {
+    "causal": {},
+    # its residual blocks wait for frames to reflect, where the others' get enough at once
+    "narrow": {"kernel_size": 1, "use_conv_shortcut": False},
+    "centred": {"use_causal_conv": False},
+}
 
 
 def save(folder: Path, **changes: Any) -> Any:
@@ -95,15 +100,16 @@ def test_a_stream_in_any_pieces_is_the_whole(pair: tuple[Any, Encodec], frames: 
     pieces.append(stream.flush())
     torch.testing.assert_close(torch.cat(pieces, dim=2), codec.decode(codes), atol=1e-6, rtol=1e-5)
     # the causal one gives all that it has been fed, once there is enough to reflect
-    assert (pieces[-1].shape[2] == 0) == (codec.causal and frames > 6)
+    if frames > 6:
+        assert (pieces[-1].shape[2] == 0) == codec.causal
 
 
 @pytest.mark.parametrize("frames", [0, 3])
 def test_a_stream_that_has_ended_takes_no_more(pair: tuple[Any, Encodec], frames: int) -> None:
-    stream = pair[1].stream()
+    stream, given = pair[1].stream(), 0
     if frames:
-        stream.feed(torch.zeros(1, 2, frames).long())
-    assert stream.flush().shape == (1, 1, frames * HOP)
+        given = stream.feed(torch.zeros(1, 2, frames).long()).shape[2]
+    assert stream.flush().shape == (1, 1, frames * HOP - given)
     with pytest.raises(ValueError, match="flushed"):
         stream.feed(torch.zeros(1, 2, 1).long())
 
