@@ -68,6 +68,18 @@ ALLOWED: dict[str, dict[str, str]] = {
         "probabilities": SAMPLING,
         "Sampler.next": SAMPLING,
     },
+    "models/speaker_encoder/encoder.py": {
+        "SpeakerEncoder.forward": "vectors are features, kept as float32",
+        "SpeakerEncoder.mel": SPECTRA,
+        "SpeakerEncoder.level": "a mean of many squares",
+        "SpeakerEncoder.embed_batch": "a voice has one vector, whatever the precision of what it is made for",
+        "_window_and_filters": SPECTRA,
+    },
+    "models/speaker_encoder/ge2e.py": {
+        "Ge2eLoss.forward": LOSSES,
+        "Similarity.accuracy": MEASURE,
+        "equal_error_rate": MEASURE,
+    },
     "style/bert.py": {
         "BertStyle._encode": "style vectors are features, kept as float32",
         "BertStyle._encoder": "the frozen encoder runs once a text, and its vectors are kept",

@@ -173,8 +173,8 @@ class VoiceDataModule(DataModule):
         if single := sorted(name for name, count in counts.items() if count < 2):
             shown = ", ".join(single[:_MOST]) + (" …" if len(single) > _MOST else "")
             problems.append(
-                f"{self.corpus.folder}: {len(single)} speakers have 1 clip to learn from ({shown}); each needs 2 or"
-                " more: add some, or leave these speakers out of the corpus"
+                f"{self.corpus.folder}: {shown}: 1 clip to learn from; each speaker needs 2 or more: add some, or"
+                " leave these speakers out of the corpus"
             )
         if problems:
             raise UnisonError(problems)

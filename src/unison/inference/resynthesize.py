@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,24 +84,29 @@ def find_recordings(audio: str, out: Path) -> dict[Path, Path]:
         problems.append(f"out={out}: expected a folder")
     found: dict[Path, Path] = {}
     for given in _named(audio):
-        try:
-            for source, name in _sources(given):
-                target = out / name.with_suffix(".wav")
-                if target in found and found[target].resolve() == source.resolve():
-                    continue
-                if target in found:
-                    problems.append(f"audio: {found[target]} and {source} would both be written to {target}")
-                elif target.resolve() == source.resolve():
-                    problems.append(f"out={out}: {source} would be written over; give another folder")
-                elif not io.seconds_of(source):
-                    problems.append(f"{source}: holds no samples")
-                else:
-                    found[target] = source
-        except UnisonError as error:
-            problems += error.problems
+        sources = _sources(given)
+        if not sources:
+            problems.append(f"audio={given}: the folder holds no {', '.join(io.READABLE)}")
+        for source, name in sources:
+            target = out / name.with_suffix(".wav")
+            if (problem := _problem(source, target, found.get(target))) is not None:
+                problems.append(problem)
+            found.setdefault(target, source)
     if problems:
         raise UnisonError(problems)
     return found
+
+
+def _problem(source: Path, target: Path, other: Path | None) -> str | None:
+    """Why a recording can't be read or written to where another may go."""
+    if other is not None and other.resolve() != source.resolve():
+        return f"audio: {other} and {source} would both be written to {target}"
+    if target.resolve() == source.resolve():
+        return f"out={target.parent}: {source} would be written over; give another folder"
+    try:
+        return None if io.seconds_of(source) else f"{source}: holds no samples"
+    except UnisonError as error:
+        return str(error)
 
 
 def mel_distance(a: np.ndarray, b: np.ndarray, geometry: AudioGeometry) -> float:
@@ -124,13 +128,9 @@ def _named(audio: str) -> list[Path]:
     return [Path(name.strip()).expanduser() for name in names if name.strip()]
 
 
-def _sources(given: Path) -> Iterator[tuple[Path, Path]]:
+def _sources(given: Path) -> list[tuple[Path, Path]]:
     """Recordings and what they are called from `given` on."""
     if not given.is_dir():
-        yield given, Path(given.name)
-        return
+        return [(given, Path(given.name))]
     files = [path for path in sorted(given.rglob("*")) if path.suffix.lower() in io.READABLE]
-    if not files:
-        raise UnisonError(f"audio={given}: the folder holds no {', '.join(io.READABLE)}")
-    for path in files:
-        yield path, path.relative_to(given)
+    return [(path, path.relative_to(given)) for path in files]

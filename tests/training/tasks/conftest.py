@@ -40,6 +40,20 @@ def speaker_config(config: Make) -> Make:
     return lambda *more: config(*more, of=overrides)
 
 
+@pytest.fixture(scope="session")
+def first_config(config: Make, parts: list[str]) -> Make:
+    """``first_config("name=x", …)``."""
+    overrides = config.__globals__["FIRST_STAGE"]  # type: ignore[attr-defined]
+    return lambda *more: config(*parts, *more, of=overrides)
+
+
+@pytest.fixture(scope="session")
+def second_config(config: Make) -> Make:
+    """``second_config("name=x", "first_stage=…", …)``."""
+    overrides = config.__globals__["SECOND_STAGE"]  # type: ignore[attr-defined]
+    return lambda *more: config(*more, of=overrides)
+
+
 @pytest.fixture
 def task(tmp_path: Path) -> Callable[[DictConfig], tuple[Task, Any]]:
     """``task(cfg)``: a task at its first step, and its data; ``task.training_step(batch, 0)`` is one batch."""

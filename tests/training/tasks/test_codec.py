@@ -102,7 +102,7 @@ def test_it_learns_recordings_by_heart(codec_config: Make) -> None:
     train(cfg)
     rows = list(csv.DictReader((Path(cfg.outputs) / "heart" / "metrics.csv").open()))
     mels = [float(row["value"]) for row in rows if row["metric"] == "valid/mel"]
-    assert mels[-1] < 0.7 * mels[0]
+    assert mels[-1] < 0.75 * mels[0]
 
 
 def test_the_average_decodes_what_it_encodes(task: MakeTask, codec_config: Make) -> None:

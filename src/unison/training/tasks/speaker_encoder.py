@@ -109,6 +109,6 @@ def identification(enrolled: tuple[list[str], Tensor], heard: tuple[list[str], T
     own = torch.tensor([names.index(name) for name in heard[0]], device=cosines.device)
     same = F.one_hot(own, len(names)).bool()[:, None].expand(cosines.shape)
     return {
-        "accuracy": float((cosines.argmax(-1) == own[:, None]).float().mean()),
+        "accuracy": float((cosines.argmax(-1) == own[:, None]).sum() / cosines[..., 0].numel()),
         "equal_error_rate": equal_error_rate(cosines[same], cosines[~same]),
     }
