@@ -108,6 +108,34 @@ SPEAKER_ENCODER = [
     "trainer.stages.speaker_encoder.warmup_steps=0",
 ]
 """The same for a speaker encoder."""
+FIRST_STAGE = [
+    *QUICK,
+    "model=metavoice_tiny",
+    "model.layers=1",
+    "model.heads=2",
+    "model.hidden=16",
+    "model.ffn_multiple=16",
+    "model.codebooks=1",
+    "model.text_tokens=260",
+    "trainer.stages.first_stage.steps=4",
+    "trainer.stages.first_stage.batch_size=4",
+    "trainer.stages.first_stage.warmup_steps=0",
+]
+"""The same for a first stage."""
+SECOND_STAGE = [
+    *QUICK,
+    "model=metavoice_second",
+    "model.layers=1",
+    "model.heads=2",
+    "model.hidden=16",
+    "model.given=1",
+    "model.predicted=1",
+    "model.text_tokens=260",
+    "trainer.stages.second_stage.steps=4",
+    "trainer.stages.second_stage.batch_size=4",
+    "trainer.stages.second_stage.warmup_steps=0",
+]
+"""The same for a second stage."""
 
 
 def voice_like(hertz: float, seconds: float, rate: int, seed: int) -> np.ndarray:
@@ -179,6 +207,24 @@ def codec_folder(config: Callable[..., DictConfig]) -> Path:
 def speaker_encoder_folder(config: Callable[..., DictConfig]) -> Path:
     """A tiny speaker encoder."""
     return _trained(config("name=speaker_encoder", of=SPEAKER_ENCODER))
+
+
+@pytest.fixture(scope="session")
+def parts(codec_folder: Path, speaker_encoder_folder: Path) -> list[str]:
+    """What a tiny language model builds on."""
+    return [f"codec.path={codec_folder}", f"speaker_encoder={speaker_encoder_folder}"]
+
+
+@pytest.fixture(scope="session")
+def first_stage_folder(config: Callable[..., DictConfig], parts: list[str]) -> Path:
+    """A tiny first stage, which has no second yet."""
+    return _trained(config("name=first", *parts, of=FIRST_STAGE))
+
+
+@pytest.fixture(scope="session")
+def metavoice_folder(config: Callable[..., DictConfig], first_stage_folder: Path) -> Path:
+    """A tiny MetaVoice: a second stage, with all that the first brings."""
+    return _trained(config("name=metavoice", f"first_stage={first_stage_folder}", of=SECOND_STAGE))
 
 
 def _trained(cfg: DictConfig) -> Path:

@@ -25,6 +25,9 @@ from unison.models.codec.codec import Codec
 from unison.models.codec.config import CodecConfig
 from unison.models.emotivoice.model import EmotiVoice
 from unison.models.metavoice.config import FirstStageConfig, SecondStageConfig
+from unison.models.metavoice.first_stage import FirstStage
+from unison.models.metavoice.second_stage import SecondStage
+from unison.models.metavoice.voice import MetaVoice
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.style.config import STYLES, LabelStyleConfig
@@ -113,12 +116,8 @@ def _part(model: Mapping[str, Any], sample_rate: int) -> nn.Module:
     return SpeakerEncoder(validate(sizes, SpeakerEncoderConfig))
 
 
-def _metavoice(contract: Contract) -> nn.Module:
+def _metavoice(contract: Contract) -> MetaVoice:
     """The stage that the config describes, and the parts that other runs have trained."""
-    from unison.models.metavoice.first_stage import FirstStage
-    from unison.models.metavoice.second_stage import SecondStage
-    from unison.models.metavoice.voice import MetaVoice
-
     components = contract.components
     parts: dict[str, Any] = {}
     for name in ("codec", "speaker_encoder"):

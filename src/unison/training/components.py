@@ -9,11 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from unison.builders import STAGES_OF_METAVOICE
+from unison.builders import STAGES_OF_METAVOICE, build_part
 from unison.config.train import TrainConfig, model_name
 from unison.contract.checkpoint import resolve_ckpt
 from unison.contract.weights import check_state
 from unison.errors import UnisonError
+from unison.models.metavoice.config import SecondStageConfig
 from unison.parts import PREFIXES, Part, codec_part, part_of, parts_in, rate_problems
 
 NONE = "none"
@@ -96,9 +97,35 @@ def _missing(config: TrainConfig, parts: Mapping[str, Part]) -> list[str]:
         )
     else:
         problems += rate_problems(parts["codec"], rate)
+        codec = build_part(parts["codec"].identity, parts["codec"].weights)
+        problems += _codebook_problems(config, parts, codec.codebooks)
     if "speaker_encoder" not in parts:
         problems.append(f"model={model} is told the voice: speaker_encoder=outputs/<a run of model=speaker_encoder>")
     return problems
+
+
+def _codebook_problems(config: TrainConfig, parts: Mapping[str, Part], codebooks: int) -> list[str]:
+    """Whether the stages share out the codec's codebooks."""
+    model, has = config.model, f"the codec has {codebooks} codebooks"
+    if isinstance(model, SecondStageConfig):
+        problems = []
+        if first := parts.get("first_stage"):
+            predicted = first.identity["model"]["codebooks"]
+            if model.given != predicted:
+                problems.append(f"model.given={model.given}: the first stage predicts {predicted}")
+        if model.given + model.predicted != codebooks:
+            left = codebooks - model.given
+            problems.append(
+                f"model.predicted={model.predicted}: {has}, of which {model.given} are given: {left} are left"
+            )
+        return problems
+    if config.second_stage == NONE and model.codebooks != codebooks:
+        return [f"second_stage=none: {has}, so model.codebooks={codebooks}, found {model.codebooks}"]
+    if second := parts.get("second_stage"):
+        given = second.identity["model"]["given"]
+        if model.codebooks != given:
+            return [f"model.codebooks={model.codebooks}: the second stage is given {given}"]
+    return [f"model.codebooks={model.codebooks}: {has}"] if model.codebooks > codebooks else []
 
 
 def embed(components: Components, voice: nn.Module) -> None:

@@ -82,9 +82,10 @@ def _train(run: Run) -> dict[str, float]:
         contract = beginning.contract
     pl.seed_everything(config.seed, verbose=False)
     discriminator = needed_discriminator(config)
-    task = task_of(config.model)(build_voice(contract), discriminator, config, policy, contract, run.folder)
+    voice = build_voice(contract)
     if components is not None:
-        embed(components, task.voice)
+        embed(components, voice)
+    task = task_of(config.model)(voice, discriminator, config, policy, contract, run.folder)
     start(task, beginning)
     policy.cast(task.voice)
     if task.discriminator is not None:

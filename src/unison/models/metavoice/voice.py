@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from unison.models.metavoice.first_stage import FirstStage
-from unison.models.metavoice.second_stage import SecondStage
 
 from unison.models.codec.interface import AudioCodec
+from unison.models.metavoice.first_stage import FirstStage
+from unison.models.metavoice.second_stage import SecondStage
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from unison.data.tokens import TokenDataModule, Tokens, Voices
+from unison.models.metavoice.layout import TokenLayout
+from unison.models.metavoice.second_stage import SecondStage
+from unison.models.metavoice.voice import MetaVoice
 from unison.prepare.codes import table_name
 from unison.text.bpe import BytePairs
 from unison.training.config import STAGES
 from unison.training.task import Losses, Task
-
-if TYPE_CHECKING:
-    from unison.models.metavoice.voice import MetaVoice
 
 
 class LanguageTask(Task):
@@ -28,11 +28,6 @@ class LanguageTask(Task):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._voices: Voices | None = None
-
-    @property
-    def stage_model(self) -> nn.Module:
-        """The stage that learns."""
-        raise NotImplementedError
 
     def positions(self, text: int, frames: int) -> int:
         """How many positions a text of so many byte pairs and so many frames take."""
@@ -60,7 +55,16 @@ class LanguageTask(Task):
             window=self.config.model.max_positions,
         )
         self._voices = data.voices
+        self._name_voices(data.voices)
         return data
+
+    def _name_voices(self, voices: Voices) -> None:
+        """Give the voices that have no vector yet the mean of their references'."""
+        for voice in (self.voice, self.speaking_voice):
+            assert isinstance(voice, MetaVoice)
+            for vector, name in zip(voice.speakers, self.contract.speakers, strict=True):
+                if not vector.any() and voices.rows_of(name):
+                    vector.copy_(voices.mean(name))
 
     def speakers_of(self, batch: Tokens) -> Tensor:
         """Speaker vectors [B, D]: in training of another recording of the same speaker, where there is one.
@@ -136,8 +140,30 @@ class SecondStageTask(LanguageTask):
     def positions(self, text: int, frames: int) -> int:
         return text + 1 + frames + 1
 
+    def predicted(self, batch: Tokens, voice: Any) -> tuple[Tensor, Tensor]:
+        second = voice.second
+        codes, targets, lengths = second_stage_sequences(batch, second)
+        with self.policy.autocast():
+            logits = second(codes, self.speakers_of(batch), lengths)
+        return logits, targets
 
-def first_stage_sequences(batch: Tokens, layout: Any) -> tuple[Tensor, Tensor]:
+
+def second_stage_sequences(batch: Tokens, second: SecondStage) -> tuple[Tensor, Tensor, Tensor]:
+    """What the second stage reads, [B, given, T], the codes that its heads should give, [predicted, B, T], -1 in text
+    and padding, and the lengths [B]."""
+    read, asked = [], []
+    given = second.config.given
+    for i, (n, frames) in enumerate(zip(batch.text_lengths.tolist(), batch.code_lengths.tolist(), strict=True)):
+        text = F.pad(batch.text[i, :n] + second.layout.text_offset, (0, 1), value=second.layout.text_end)
+        codes = batch.codes[i, :, :frames]
+        read.append(second.sequence(text, codes[:given]).T)
+        asked.append(F.pad(codes[given : given + second.config.predicted], (n + 1, 1), value=-1).T)
+    lengths = torch.tensor([len(row) for row in read], device=batch.text.device)
+    codes = pad_sequence(read, batch_first=True, padding_value=second.layout.end).transpose(1, 2)
+    return codes, pad_sequence(asked, batch_first=True, padding_value=-1).permute(2, 0, 1), lengths
+
+
+def first_stage_sequences(batch: Tokens, layout: TokenLayout) -> tuple[Tensor, Tensor]:
     """What the first stage reads, [B, T], and the token that each position should give, [B, T], -1 in text and padding.
 
     A sequence is the text, its end, the codes and one end of the audio; a padded position reads the end.
