@@ -112,6 +112,16 @@ def test_another_encoder_of_the_same_width_is_refused(convert: Command, speaking
     assert read_contract("voice.ckpt").parents[-1]["role"] == "released style"
 
 
+@pytest.mark.parametrize("out", ["voice.ckpt", "voice"])
+def test_it_speaks_from_another_folder(
+    convert: Command, speaking: Released, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    assert convert(*speaking.overrides(*speaking.with_style, f"out=made/{out}")).code == 0
+    there = Path("made").rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    unison.load(there / out, device="cpu")
+
+
 def test_no_run_begins_without_the_encoder_of_prompts(
     convert: Command, released: Released, config: Callable[..., DictConfig]
 ) -> None:

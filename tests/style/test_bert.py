@@ -128,7 +128,7 @@ def test_an_encoder_is_shared_until_its_settings_or_files_change(folder: Path, t
     model.save_pretrained(exchanged)
     assert shared(config).digest != digest
     shutil.rmtree(exchanged)
-    with pytest.raises(UnisonError, match="it is no local folder"):
+    with pytest.raises(UnisonError, match="no such folder"):
         shared(config)
 
 
@@ -178,6 +178,18 @@ def test_hub_id_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     ).stdout
     assert "style.path=nobody/no-such-encoder: it is no local folder, and as a hub id it can't be had" in out
     assert "hf download nobody/no-such-encoder" in out
+
+
+def test_a_folder_that_is_not_there_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs" / "styles").mkdir(parents=True)
+    for path in ("outputs/emotivoice/style", "outputs/style", "/nowhere/style", "../style", "./style"):
+        with pytest.raises(UnisonError) as error:
+            bert(path).encode(["a"])
+        assert str(error.value).startswith(f"style.path={path}: no such folder"), path
+        assert "hub" not in str(error.value)
+    with pytest.raises(UnisonError, match="nearest: outputs/styles"):
+        bert("outputs/style").encode(["a"])
 
 
 def test_without_transformers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.data.manifest import Corpus
 from unison.errors import UnisonError
 from unison.inference.emotivoice import EmotiVoiceSynthesizer
+from unison.inference.export import run as export
+from unison.inference.extend import extend
 from unison.inference.request import Request
 from unison.inference.run import infer
 from unison.inference.synthesizer import load
@@ -125,6 +127,47 @@ def test_another_encoder_of_equal_width_is_refused_by_name(
     finally:
         shutil.rmtree(encoder, ignore_errors=True)
         shutil.copytree(folder, encoder)
+
+
+@pytest.mark.parametrize("out", ["exported", "grown", "grown.ckpt"])
+def test_the_encoder_goes_along(
+    read: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    expected = samples(load(read, "cpu"), "happy")
+    target = tmp_path / "first" / out
+    if out == "exported":
+        export(OmegaConf.create({"ckpt": str(read), "out": str(target)}))
+    else:
+        names = {"speakers": ["zoe"], "symbols": [], "labels": {}, "donor": None}
+        extend(OmegaConf.create({"ckpt": str(read), "out": str(target), **names}))
+    if out == "grown.ckpt":
+        monkeypatch.chdir(tmp_path)
+        assert np.array_equal(samples(load(target, "cpu"), "happy"), expected)
+        return
+    assert sorted(path.name for path in (target / "style").glob("*.safetensors")) == ["model.safetensors"]
+    texts = [path.read_text() for path in target.rglob("*.json")]
+    assert not any(str(encoder.parent) in text or str(read.parent) in text for text in texts)
+    target.parent.rename(tmp_path / "moved")
+    hidden = encoder.rename(tmp_path / "hidden")
+    try:
+        assert np.array_equal(samples(load(tmp_path / "moved" / out, "cpu"), "happy"), expected)
+    finally:
+        hidden.rename(encoder)
+
+
+def test_an_encoder_that_can_t_go_along(
+    read: Path, encoder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hidden = encoder.rename(tmp_path / "hidden")
+    try:
+        export(OmegaConf.create({"ckpt": str(read), "out": str(tmp_path / "voice")}))
+        assert f"put the encoder into {tmp_path / 'voice' / 'style'}" in caplog.text
+        with pytest.raises(UnisonError, match=r"lay it beside as style/"):
+            load(tmp_path / "voice", "cpu")
+    finally:
+        hidden.rename(encoder)
+    shutil.copytree(encoder, tmp_path / "voice" / "style")
+    assert samples(load(tmp_path / "voice", "cpu"), "happy").any()
 
 
 # -- labels ----------------------------------------------------------------------------------------------------------

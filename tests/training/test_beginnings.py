@@ -65,6 +65,11 @@ def test_another_style_than_the_base_s_says_what_to_do(
         begin(cfg, ours, policy)
     (problem,) = caught.value.problems
     assert words in problem
+    if "style.path=base/style" in words:
+        (tmp_path / "style").mkdir()
+        (tmp_path / "style" / "config.json").write_text("{}")
+        with pytest.raises(UnisonError, match=f"style.path={tmp_path / 'style'}"):
+            begin(cfg, ours, policy)
 
 
 def test_optimizers_come_with_a_base(config: Make, refused: Callable[[DictConfig], list[str]]) -> None:

@@ -29,7 +29,8 @@ class SpeakConfig:
     vocoder: str | None
     """griffinlim judges the acoustic model alone; null takes the trained vocoder."""
     style_path: str | None
-    """Where the encoder of a bert style lies here; null looks where it lay in training. Another encoder is refused."""
+    """Where the encoder of a bert style lies here; null looks beside the checkpoint, then where it lay in training.
+    Another encoder is refused."""
     device: str
     """auto, cpu, cuda, cuda:1, mps."""
     threads: int

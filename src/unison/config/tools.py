@@ -64,7 +64,7 @@ class ExportConfig:
     ckpt: str
     """A checkpoint file or a run folder."""
     out: str
-    """Folder to write, which is not there yet: model.safetensors and contract.json."""
+    """Folder to write, which is not there yet: model.safetensors, contract.json, and style/ if it reads prompts."""
 
 
 @dataclass
@@ -82,7 +82,7 @@ class EvaluateConfig:
     precision: str | None
     """Null takes what training ran with."""
     style_path: str | None
-    """Where the encoder of a bert style lies here; null looks where it lay in training."""
+    """Where the encoder of a bert style lies here; null looks beside the checkpoint, then where it lay in training."""
     device: str
     """auto, cpu, cuda, mps."""
     threads: int

@@ -266,7 +266,7 @@ def _style_encoder(config: Any, contract: Contract, path: str | None) -> BertSty
         encoder = shared(config)
         identity = encoder.identity
     except UnisonError as error:
-        hint = "give style_path=<folder> with the encoder that this voice was trained with"
+        hint = "give style_path=<folder> with the encoder that this voice was trained with, or lay it beside as style/"
         raise UnisonError([*error.problems, hint]) from error
     differing = [key for key, value in identity.items() if key != "path" and contract.style.get(key) != value]
     if differing:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from unison.config.tools import ExportConfig
 from unison.config.validate import validate
+from unison.contract.checkpoint import ResolvedCkpt, read_weights, resolve_ckpt
 from unison.contract.contract import Contract
+from unison.contract.exported import place_problems, write_exported
 from unison.errors import UnisonError
+from unison.style.folder import STYLE, copy_encoder, encoder_folder
+from unison.vocoders.weight_norm import folded
+
+log = logging.getLogger(__name__)
 
 
 def portable(contract: Contract) -> Contract:
@@ -43,6 +52,34 @@ def portable(contract: Contract) -> Contract:
     )
 
 
+def write_folder(out: Path, contract: Contract, weights: Mapping[str, Tensor], ckpt: ResolvedCkpt) -> Path:
+    """Write a voice as a folder that can be carried anywhere, with its encoder of prompts where it has one.
+
+    Args:
+        out: the folder to come.
+        contract: the voice's, with the paths of this machine.
+        weights: what speaks; weight norm is folded.
+        ckpt: what it was read from, beside which its encoder may lie.
+    """
+    described = portable(contract)
+    if contract.style.get("name") == "bert":
+        encoder = encoder_folder(contract, ckpt)
+        if encoder is None:
+            log.warning(
+                "its encoder of prompts (style.path=%s) is no folder here and was not copied: before it can speak, put"
+                " the encoder into %s, or give style_path=…",
+                contract.style.get("path") or "…",
+                out / STYLE,
+            )
+        else:
+            copy_encoder(encoder, out / STYLE)
+            tree = described.tree()
+            tree.style.path = STYLE
+            style = described.style | {"path": STYLE}
+            described = described.replace(config=OmegaConf.to_yaml(tree), style=style)
+    return write_exported(out, described, folded(weights))
+
+
 def run(cfg: DictConfig) -> None:
     """Write the folder; prints where it is and how large.
 
@@ -50,15 +87,12 @@ def run(cfg: DictConfig) -> None:
         UnisonError: the checkpoint is missing or damaged; there is something at `out` already.
     """
     config = validate(cfg, ExportConfig)
-    from unison.contract import read_weights, resolve_ckpt, write_exported
-    from unison.contract.exported import place_problems
-    from unison.vocoders.weight_norm import folded
-
     if problems := place_problems(config.out):
         raise UnisonError(problems)
-    contract, weights = read_weights(resolve_ckpt(config.ckpt))
+    found = resolve_ckpt(config.ckpt)
+    contract, weights = read_weights(found)
     parent = {"role": "exported from", "digest": contract.digest, "step": contract.step}
-    described = portable(contract.replace(parents=[parent, *contract.parents]))
-    folder = write_exported(Path(config.out).expanduser(), described, folded(weights))
-    size = sum(path.stat().st_size for path in folder.iterdir())
+    contract = contract.replace(parents=[parent, *contract.parents])
+    folder = write_folder(Path(config.out).expanduser(), contract, weights, found)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}  {size / 1e6:.1f} MB")

@@ -6,18 +6,18 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from unison.config.tools import ExtendConfig, PruneConfig
 from unison.config.validate import nearest, validate
-from unison.contract.checkpoint import VOICE_PREFIX, read_weights, resolve_ckpt, write_checkpoint
+from unison.contract.checkpoint import VOICE_PREFIX, ResolvedCkpt, read_weights, resolve_ckpt, write_checkpoint
 from unison.contract.contract import Contract
-from unison.contract.exported import place_problems, write_exported
+from unison.contract.exported import place_problems
 from unison.contract.tables import Lists, with_lists
 from unison.errors import UnisonError
-from unison.inference.export import portable
-from unison.vocoders.weight_norm import folded
+from unison.inference.export import write_folder
+from unison.style.folder import encoder_folder
 
 FILE = ".ckpt"
 """The suffix that makes `out=` a checkpoint; without it, it is an exported folder."""
@@ -26,7 +26,7 @@ FILE = ".ckpt"
 def extend(cfg: DictConfig) -> None:
     """Append speakers, symbols and labels; a new speaker starts from the mean voice or the donor's."""
     config = validate(cfg, ExtendConfig)
-    contract, weights = _voice(config.ckpt)
+    found, contract, weights = _voice(config.ckpt)
     before = Lists.of(contract)
     wanted = {"speakers": (before.speakers, config.speakers), "symbols": (before.symbols, config.symbols)}
     wanted |= {f"labels.{name}": (before.labels.get(name, []), new) for name, new in config.labels.items()}
@@ -44,13 +44,13 @@ def extend(cfg: DictConfig) -> None:
         raise UnisonError(problems)
     labels = before.labels | {name: [*before.labels.get(name, []), *new] for name, new in config.labels.items()}
     lists = Lists([*before.speakers, *config.speakers], [*before.symbols, *config.symbols], labels)
-    _write(config.out, contract, *with_lists(contract, weights, lists, config.donor), role="extended from")
+    _write(config.out, found, contract, *with_lists(contract, weights, lists, config.donor), role="extended from")
 
 
 def prune(cfg: DictConfig) -> None:
     """Take speakers out."""
     config = validate(cfg, PruneConfig)
-    contract, weights = _voice(config.ckpt)
+    found, contract, weights = _voice(config.ckpt)
     problems = [
         f"speakers: this voice has no {name}{nearest(name, contract.speakers)}"
         for name in config.speakers
@@ -63,24 +63,32 @@ def prune(cfg: DictConfig) -> None:
     if problems:
         raise UnisonError(problems)
     lists = replace(Lists.of(contract), speakers=left)
-    _write(config.out, contract, *with_lists(contract, weights, lists), role="pruned from")
+    _write(config.out, found, contract, *with_lists(contract, weights, lists), role="pruned from")
 
 
-def _voice(ckpt: str) -> tuple[Contract, dict[str, Tensor]]:
-    contract, weights = read_weights(resolve_ckpt(ckpt))
+def _voice(ckpt: str) -> tuple[ResolvedCkpt, Contract, dict[str, Tensor]]:
+    found = resolve_ckpt(ckpt)
+    contract, weights = read_weights(found)
     if contract.kind != "tts":
         raise UnisonError(f"ckpt={ckpt}: holds a {contract.kind.replace('_', ' ')}, which has no names of speakers")
-    return contract, weights
+    return found, contract, weights
 
 
-def _write(out: str, before: Contract, contract: Contract, weights: dict[str, Tensor], role: str) -> None:
+def _write(
+    out: str, ckpt: ResolvedCkpt, before: Contract, contract: Contract, weights: dict[str, Tensor], role: str
+) -> None:
     parent = {"role": role, "digest": before.digest, "step": before.step}
     contract = contract.replace(parents=[parent, *before.parents])
     path = Path(out).expanduser()
     if path.suffix == FILE:
+        if (encoder := encoder_folder(before, ckpt)) is not None:
+            tree = contract.tree()
+            tree.style.path = str(encoder.resolve())
+            style = contract.style | {"path": str(encoder.resolve())}
+            contract = contract.replace(config=OmegaConf.to_yaml(tree), style=style)
         path.parent.mkdir(parents=True, exist_ok=True)
         state = {VOICE_PREFIX + name: tensor for name, tensor in weights.items()}
         write_checkpoint({"contract": contract.to_dict(), "state_dict": state}, path)
     else:
-        write_exported(path, portable(contract), folded(weights))
+        write_folder(path, contract, weights, ckpt)
     print(f"{path}  {len(contract.speakers)} speakers")

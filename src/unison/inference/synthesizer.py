@@ -23,6 +23,7 @@ from unison.errors import UnisonError
 from unison.inference.audio import MAX_PAUSE_SECONDS, PAUSE_SECONDS, Audio
 from unison.inference.request import KNOBS, Request, foreign_knobs
 from unison.precision import PrecisionPolicy, resolve_precision, set_matmul
+from unison.style.folder import encoder_folder
 
 SEEDS = 2**63
 OFF = CompileConfig()
@@ -214,7 +215,8 @@ def load(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         precision: null takes what training ran with.
         vocoder: ``griffinlim`` instead of the trained vocoder.
-        style_path: where the encoder of a bert style lies on this machine; null looks where it lay in training.
+        style_path: where the encoder of a bert style lies on this machine; null looks beside the checkpoint, then
+            where it lay in training.
         compile: whether torch.compile makes code of the layers, when they first speak.
         requests: what will be asked of it; knobs that its family does not have are refused before the weights are
             looked at.
@@ -225,6 +227,8 @@ def load(
     target = choose_device(device)
     found = resolve_ckpt(ckpt)
     contract, weights = read_state(found)
+    if style_path is None and (beside := encoder_folder(contract, found)) is not None:
+        style_path = str(beside)
     family = _family(contract, str(ckpt))
     if foreign := [problem for request in requests for problem in foreign_knobs(request, family.family)]:
         raise UnisonError(list(dict.fromkeys(foreign)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 from collections import OrderedDict
 from dataclasses import astuple
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unison.contract.archive import nearest_paths
 from unison.contract.contract import json_digest
 from unison.contract.weights import weights_digest
 from unison.errors import UnisonError
@@ -148,6 +150,14 @@ def _loaded(settings: tuple[Any, ...], files: tuple[tuple[str, int, int], ...]) 
     return encoder
 
 
+def _may_be_on_hub(path: str) -> bool:
+    """Whether this is a name, or owner/name where the owner is no folder of ours."""
+    owner, _, name = path.rpartition("/")
+    return re.fullmatch(r"\w[\w.-]*", name) is not None and (
+        not owner or (re.fullmatch(r"\w[\w-]*", owner) is not None and not Path(owner).is_dir())
+    )
+
+
 def _from_pretrained(auto: str, path: str, **options: Any) -> Any:
     try:
         import transformers
@@ -157,6 +167,8 @@ def _from_pretrained(auto: str, path: str, **options: Any) -> Any:
     local = Path(path).expanduser()
     if local.is_dir() and not (local / "config.json").is_file():
         raise UnisonError(f"style.path={path}: no config.json in this folder; expected a Hugging Face encoder's")
+    if not local.is_dir() and not _may_be_on_hub(path):
+        raise UnisonError(f"style.path={path}: no such folder{nearest_paths(local)}")
     try:
         where = str(local) if local.is_dir() else path
         return getattr(transformers, auto).from_pretrained(where, trust_remote_code=False, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ from unison.errors import UnisonError
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.precision import PrecisionPolicy
 from unison.style import style_identity
+from unison.style.folder import encoder_folder
 from unison.text.bpe import BytePairs
 from unison.training.components import Components
 from unison.training.config import SpeakersConfig
@@ -217,7 +219,7 @@ def _voice(
     if contract.style.get("name") == base.style.get("name") == "labels":
         ours = ours.replace(style=base.style)  # a corpus without a class of labels leaves its table unused
     problems += told(incompatibilities(grown, ours, [name for name in sections if name != "style"]))
-    problems += _style_problems(grown, ours)
+    problems += _style_problems(grown, ours, encoder_folder(base, found))
     if speakers.policy == "only_new":
         problems += _not_bit_for_bit(base, found, policy)
     if config.init_optimizers:
@@ -283,7 +285,7 @@ def _optimizer_problems(config: TrainConfig, base: Contract, moments: Moments) -
     return problems
 
 
-def _style_problems(base: Contract, ours: Contract) -> list[str]:
+def _style_problems(base: Contract, ours: Contract, encoder: Path | None) -> list[str]:
     """Why the run's style is not the one that the base was trained with, and what to do."""
     differences = incompatibilities(base, ours, ("style",))
     there, here = (str(contract.style.get("name", "none")) for contract in (base, ours))
@@ -294,7 +296,7 @@ def _style_problems(base: Contract, ours: Contract) -> list[str]:
             "style: the base was converted without its encoder of prompts, and no other will do: convert it again with"
             " style=… style_bert=…, and train with style=bert and the style.path that it then has"
         ]
-    path = f" style.path={base.style.get('path', '…')}" if there == "bert" else ""
+    path = f" style.path={encoder or base.style.get('path', '…')}" if there == "bert" else ""
     if there != here:
         kinds = {"none": "no style", "labels": "tables of style labels", "bert": "an encoder of prompts"}
         has, wanted = (kinds.get(name, name) for name in (there, here))
