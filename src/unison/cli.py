@@ -53,7 +53,7 @@ COMMANDS = {
         "unison.inference.run:infer",
         "unison.config.infer:InferConfig",
         'python infer.py ckpt=outputs/demo text="Hello, world" speaker=alice',
-        ("ckpt", "text", "text_file", "speaker", "prompt", "out", "style_path"),
+        ("ckpt", "text", "text_file", "speaker", "prompt", "reference", "out", "style_path"),
         short={"compile": "compile.mode"},
     ),
     "prepare": Command(
@@ -135,8 +135,8 @@ COMMANDS = {
         "send recordings through a codec and back, and measure what is lost",
         "unison.inference.resynthesize:run",
         "unison.config.tools:ResynthesizeConfig",
-        "unison resynthesize ckpt=outputs/codec audio=[a.wav,folder] out=heard",
-        ("ckpt", "audio", "out"),
+        "unison resynthesize ckpt=outputs/codec recordings=[a.wav,folder] out=heard",
+        ("ckpt", "recordings", "out"),
     ),
     "bench": Command(
         "measure speed and memory on this machine",

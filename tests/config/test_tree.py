@@ -28,7 +28,7 @@ REQUIRED = {
     ("style", "bert"): ["style.path=encoder"],
 }
 """What a choice leaves for its user to say."""
-BARE = {"ckpt": "ckpt=x", "out": "out=x", "audio": "audio=x", "a": "a=x", "b": "b=x", "speakers": "speakers=[x]"}
+BARE = {name: f"{name}=x" for name in ("ckpt", "out", "recordings", "a", "b")} | {"speakers": "speakers=[x]"}
 """The same of the roots without groups."""
 
 

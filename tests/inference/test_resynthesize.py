@@ -35,7 +35,7 @@ def test_a_folder_and_a_file(
     codec_folder: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "heard"
-    resynthesize(ckpt=str(codec_folder), audio=f"[{recordings}/a b.wav, {recordings}/deeper]", out=str(out))
+    resynthesize(ckpt=str(codec_folder), recordings=f"[{recordings}/a b.wav, {recordings}/deeper]", out=str(out))
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*")) == ["a b.wav", "b.wav", "c.wav"]
     codec = load_codec(codec_folder, "cpu")
     original, _ = soundfile.read(recordings / "a b.wav", dtype="float32")
@@ -90,7 +90,7 @@ def test_a_recording_that_breaks_off_is_named_at_the_end(codec_folder: Path, rec
     path = recordings / "deeper/b.flac"
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(UnisonError, match=r"b\.flac: can't be read"):
-        resynthesize(ckpt=str(codec_folder), audio=str(recordings), out=str(tmp_path / "heard"))
+        resynthesize(ckpt=str(codec_folder), recordings=str(recordings), out=str(tmp_path / "heard"))
     assert sorted(path.name for path in (tmp_path / "heard").rglob("*.wav")) == ["a b.wav", "c.wav"]
 
 

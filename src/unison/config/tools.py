@@ -95,7 +95,7 @@ class ResynthesizeConfig:
 
     ckpt: str
     """A codec's checkpoint file, run folder or exported folder."""
-    audio: str
+    recordings: str
     """A recording or a folder of them, at any rate; several as [a.wav,folder]."""
     out: str
     """Folder for the WAV files, named as the recordings."""

@@ -31,7 +31,7 @@ def run(cfg: DictConfig) -> None:
     config = validate(cfg, ResynthesizeConfig)
     if config.threads < 0:
         raise UnisonError(f"threads={config.threads}: expected 1 or more, or 0 for torch's choice")
-    recordings = find_recordings(config.audio, Path(config.out))
+    recordings = find_recordings(config.recordings, Path(config.out))
     # loaded late: the checks above need no torch
     import torch
 
@@ -69,11 +69,11 @@ def run(cfg: DictConfig) -> None:
         raise UnisonError(problems)
 
 
-def find_recordings(audio: str, out: Path) -> dict[Path, Path]:
-    """The recordings that ``audio`` names, each under the file that it will be written to.
+def find_recordings(named: str, out: Path) -> dict[Path, Path]:
+    """The recordings that are named, each under the file that it will be written to.
 
     Args:
-        audio: a file, a folder, or several as ``[a.wav,folder]``.
+        named: a file, a folder, or several as ``[a.wav,folder]``.
         out: folder of what is written; in it, files of a folder keep their place.
 
     Raises:
@@ -83,10 +83,10 @@ def find_recordings(audio: str, out: Path) -> dict[Path, Path]:
     if out.suffix.lower() in io.WRITABLE and not out.is_dir():
         problems.append(f"out={out}: expected a folder")
     found: dict[Path, Path] = {}
-    for given in _named(audio):
+    for given in _paths(named):
         sources = _sources(given)
         if not sources:
-            problems.append(f"audio={given}: the folder holds no {', '.join(io.READABLE)}")
+            problems.append(f"recordings={given}: the folder holds no {', '.join(io.READABLE)}")
         for source, name in sources:
             target = out / name.with_suffix(".wav")
             if (problem := _problem(source, target, found.get(target))) is not None:
@@ -100,7 +100,7 @@ def find_recordings(audio: str, out: Path) -> dict[Path, Path]:
 def _problem(source: Path, target: Path, other: Path | None) -> str | None:
     """Why a recording can't be read or written to where another may go."""
     if other is not None and other.resolve() != source.resolve():
-        return f"audio: {other} and {source} would both be written to {target}"
+        return f"recordings: {other} and {source} would both be written to {target}"
     if target.resolve() == source.resolve():
         return f"out={target.parent}: {source} would be written over; give another folder"
     try:
@@ -122,9 +122,9 @@ def mel_distance(a: np.ndarray, b: np.ndarray, geometry: AudioGeometry) -> float
     return float((first - second).abs().mean())
 
 
-def _named(audio: str) -> list[Path]:
-    several = audio.startswith("[") and audio.endswith("]") and not Path(audio).exists()
-    names = audio[1:-1].split(",") if several else [audio]
+def _paths(named: str) -> list[Path]:
+    several = named.startswith("[") and named.endswith("]") and not Path(named).exists()
+    names = named[1:-1].split(",") if several else [named]
     return [Path(name.strip()).expanduser() for name in names if name.strip()]
 
 
