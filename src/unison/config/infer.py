@@ -16,16 +16,17 @@ class SpeakConfig:
     text: str | None
     """The text, as typed; without it and without text_file, standard input is read, one text a line."""
     text_file: str | None
-    """A file with one text a line, or JSON lines with any of text, speaker, prompt, speed, seed, out; - is standard
-    input."""
+    """A file with one text a line, or JSON lines with text and any of speaker, prompt, speed, seed, out, and of what
+    decides a language model's speech; - is standard input."""
     speaker: str | None
-    """Speaker's name; may be left out when the voice has one speaker."""
+    """Speaker's name; may be left out when the voice has one speaker, or for a reference."""
     prompt: str | None
     """Style: free text for a bert style, labels such as "emotion=happy, speed=fast" for a labels style."""
     speed: float
-    """1.5 speaks half as fast again; durations change, pitch does not."""
+    """1.5 speaks half as fast again; durations change, pitch does not (emotivoice)."""
     seed: int
-    """Of everything that is random (the phases from which Griffin-Lim starts); the same seed gives the same samples."""
+    """Of everything that is random (a language model's draws, the phases from which Griffin-Lim starts); the same seed
+    gives the same samples, alone or among others."""
     vocoder: str | None
     """griffinlim judges the acoustic model alone; null takes the trained vocoder."""
     style_path: str | None
@@ -36,17 +37,29 @@ class SpeakConfig:
     threads: int
     """CPU threads; 0 leaves torch's choice."""
     batch_size: int
-    """Sentences spoken at once, at most."""
+    """Sentences spoken at once, at most; of a language model requests, each at one sentence."""
     pause: float
     """Seconds of silence between the sentences of a text."""
     max_chars: int | None
-    """Longer texts are refused; null takes what suits the voice's family: 5000 for emotivoice."""
+    """Longer texts are refused; null takes what suits the voice's family: 5000 for emotivoice, any length for
+    metavoice."""
 
 
 @dataclass
 class InferConfig(SpeakConfig):
     """What to say, with whose voice, and where to write it."""
 
+    reference: str | None
+    """A recording of the voice to imitate (metavoice), or several as [a.wav,b.flac], at least 3 s in all and better 10:
+    WAV, FLAC, OGG or MP3 at any rate. Instead of speaker."""
+    guidance: float | None
+    """How far a language model is led towards the voice; 1 is not at all, at half the cost. Null takes 3."""
+    temperature: float | None
+    """Of a language model's draws: below 1 likelier sounds, 0 always the likeliest. Null takes 1."""
+    top_p: float | None
+    """Share of the probability, from the likeliest on, that is drawn from; 1 is all. Null takes 0.95."""
+    top_k: int | None
+    """How many of the likeliest are drawn from; null takes all."""
     out: str | None
     """A .wav or .flac file; with several texts a folder. Null writes to outputs/speech. A .json with the same name lies
     beside each."""

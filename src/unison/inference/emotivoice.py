@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,6 +57,7 @@ class EmotiVoiceSynthesizer(Synthesizer):
     family = "emotivoice"
     unit = "sentence"
     max_chars = 5000
+    options = ("vocoder", "style_path")
 
     def __init__(
         self,
@@ -118,6 +119,9 @@ class EmotiVoiceSynthesizer(Synthesizer):
             assert piece.waveform is not None
             yield np.concatenate((self._silence(before), piece.waveform))
             before, piece.waveform = pause_after(piece.text, pause), None
+
+    def _planner(self, max_chars: int | None) -> Callable[[int, Request], list[_Sentence]]:
+        return lambda index, request: self._plan_one(index, request, max_chars)
 
     def _plan_one(self, index: int, request: Request, max_chars: int | None) -> list[_Sentence]:
         problems: list[str] = []

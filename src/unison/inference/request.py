@@ -21,12 +21,25 @@ class Request:
     prompt: str | None = None
     speed: float = 1.0
     seed: int = 0
+    reference: tuple[str, ...] = ()
+    """Recordings of the voice to imitate."""
+    guidance: float | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
     out: str | None = None
     symbols: tuple[str, ...] | None = None
     """A pronunciation that stands instead of the frontend's, in one piece; held-out utterances bring their corpus's."""
 
+    def filled(self, **values: Any) -> Request:
+        """With these values where it says nothing."""
+        return replace(self, **{name: value for name, value in values.items() if getattr(self, name) is None})
 
-KNOBS = {"emotivoice": ("prompt", "speed")}
+
+KNOBS = {
+    "emotivoice": ("prompt", "speed"),
+    "metavoice": ("reference", "guidance", "temperature", "top_p", "top_k"),
+}
 """What a request to each family may say besides text, speaker and seed."""
 _TYPES: dict[str, tuple[type, ...]] = {
     "text": (str,),
@@ -34,6 +47,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "prompt": (str,),
     "speed": (int, float),
     "seed": (int,),
+    "reference": (str, list),
+    "guidance": (int, float),
+    "temperature": (int, float),
+    "top_p": (int, float),
+    "top_k": (int,),
     "out": (str,),
 }
 
@@ -44,16 +62,20 @@ def foreign_knobs(request: Request, family: str) -> list[str]:
     defaults = {f.name: f.default for f in fields(Request)}
     given = [name for name in owners if getattr(request, name) != defaults[name]]
     return [
-        f"{name}={getattr(request, name)}: only voices of the {owners[name]} family have it, this one is of {family}"
+        f"{name}={_shown(getattr(request, name))}: for a voice of the {owners[name]} family; this one is of {family}"
         for name in given
     ]
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else f"{value}"
 
 
 def parse_lines(lines: Iterable[str], defaults: Request, source: str) -> list[Request]:
     """Requests from plain lines or JSON lines; empty lines are passed over.
 
     Args:
-        lines: each a text, or a JSON object with any of text, speaker, prompt, speed, seed, out.
+        lines: each a text, or a JSON object with text and any of the other fields.
         defaults: what a line does not say.
         source: name of the file, for error messages.
 
@@ -70,7 +92,7 @@ def parse_lines(lines: Iterable[str], defaults: Request, source: str) -> list[Re
             requests.append(replace(defaults, text=line))
             continue
         try:
-            requests.append(replace(defaults, **_checked(json.loads(line))))
+            requests.append(_with(defaults, _checked(json.loads(line))))
         except (ValueError, TypeError) as error:
             problems.append(f"{source}, line {number}: {error}")
     if problems:
@@ -88,7 +110,29 @@ def _checked(given: Any) -> dict[str, Any]:
             raise ValueError(f"{key}: expected {' or '.join(t.__name__ for t in _TYPES[key])}, found {value!r}")
     if "text" not in given:
         raise ValueError("text is missing")
+    files = given.get("reference")
+    if isinstance(files, list) and not (files and all(isinstance(file, str) for file in files)):
+        raise ValueError(f"reference: expected a file or a list of files, found {files!r}")
     return given
+
+
+def _with(defaults: Request, given: dict[str, Any]) -> Request:
+    """A line's request: a voice that it names, by speaker or by reference, stands instead of the one that is set."""
+    if "reference" in given:
+        files = given["reference"]
+        given = {"speaker": None} | given | {"reference": (files,) if isinstance(files, str) else tuple(files)}
+    elif "speaker" in given:
+        given = {"reference": ()} | given
+    return replace(defaults, **given)
+
+
+def files_of(value: str | None) -> tuple[str, ...]:
+    """What ``reference=`` names: one file, or several as ``[a.wav,b.flac]``."""
+    if value is None:
+        return ()
+    if value.startswith("[") and value.endswith("]"):
+        return tuple(name for part in value[1:-1].split(",") if (name := part.strip(" \"'")))
+    return (value,)
 
 
 def file_name(key: str) -> str:

@@ -20,7 +20,7 @@ from unison.audio import io
 from unison.config.infer import InferConfig, SpeakConfig
 from unison.config.validate import validate
 from unison.errors import UnisonError
-from unison.inference.request import Request, parse_lines
+from unison.inference.request import Request, files_of, parse_lines
 
 if TYPE_CHECKING:
     from unison.inference.audio import Audio
@@ -109,6 +109,9 @@ def read_requests(config: SpeakConfig, stdin: TextIO | None = None) -> list[Requ
     """
     stdin = stdin or sys.stdin
     defaults = Request("", config.speaker, config.prompt, config.speed, config.seed)
+    if isinstance(config, InferConfig):
+        decoding = {name: getattr(config, name) for name in ("guidance", "temperature", "top_p", "top_k")}
+        defaults = replace(defaults, reference=files_of(config.reference), **decoding)
     if config.text is not None and config.text_file is not None:
         raise UnisonError("text and text_file are both given: give one")
     if config.text is not None:

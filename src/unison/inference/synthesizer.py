@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,7 +28,10 @@ from unison.style.folder import encoder_folder
 SEEDS = 2**63
 OFF = CompileConfig()
 DEVICES = ("cpu", "cuda", "mps")
-_FAMILIES = {"emotivoice": "unison.inference.emotivoice:EmotiVoiceSynthesizer"}
+_FAMILIES = {
+    "emotivoice": "unison.inference.emotivoice:EmotiVoiceSynthesizer",
+    "metavoice": "unison.inference.metavoice:MetaVoiceSynthesizer",
+}
 
 OnProgress = Callable[[int, int], Any]
 """Told how much has been done since the last time, and how much there is to do: sentences or tokens, see ``unit``."""
@@ -43,6 +46,8 @@ class Synthesizer(ABC):
     """What progress is counted in."""
     max_chars: ClassVar[int | None] = None
     """Longer texts are refused unless the caller says otherwise."""
+    options: ClassVar[tuple[str, ...]] = ()
+    """Which of the parts that :func:`load` may exchange it has."""
 
     def __init__(
         self,
@@ -59,6 +64,11 @@ class Synthesizer(ABC):
         self.stops_at_overflow = True
         """Whether what is not finite raises, naming where it comes from; without, it is given as it is."""
         self._speaker_ids = {name: i for i, name in enumerate(contract.speakers)}
+
+    @classmethod
+    def cast(cls, voice: nn.Module, policy: PrecisionPolicy) -> nn.Module:
+        """Bring a voice to the precision that it speaks in, in place; returns it."""
+        return policy.cast(voice)
 
     @property
     def speakers(self) -> list[str]:
@@ -79,18 +89,36 @@ class Synthesizer(ABC):
         return {name: getattr(request, name) for name in ("text", "speaker", *KNOBS[self.family], "seed")}
 
     def speak(
-        self, text: str, speaker: str | None = None, prompt: str | None = None, speed: float = 1.0, seed: int = 0
+        self,
+        text: str,
+        speaker: str | None = None,
+        prompt: str | None = None,
+        speed: float = 1.0,
+        seed: int = 0,
+        reference: str | Path | Sequence[str | Path] = (),
+        **decoding: Any,
     ) -> tuple[np.ndarray, int]:
         """Speak one text.
+
+        Args:
+            text: what to say.
+            speaker: a name of `speakers`.
+            prompt: the style (emotivoice).
+            speed: 1.5 speaks half as fast again (emotivoice).
+            seed: of everything that is random.
+            reference: a recording of the voice to imitate, or several (metavoice).
+            decoding: guidance, temperature, top_p, top_k (metavoice).
 
         Returns:
             samples float32 [L] in −1 … 1, and the sample rate.
 
         Raises:
-            UnisonError: unknown speaker, symbol or style; empty or too long text; speed out of range; a knob that the
-                voice's family does not have.
+            UnisonError: unknown speaker, symbol or style; empty or too long text; a knob that is out of range, or that
+                the voice's family does not have; a recording that can't be used.
         """
-        audio = self.synthesize([Request(text, speaker, prompt, speed, seed)])[0]
+        files = [reference] if isinstance(reference, str | Path) else reference
+        request = Request(text, speaker, prompt, speed, seed, tuple(map(str, files)), **decoding)
+        audio = self.synthesize([request])[0]
         return audio.samples, audio.sample_rate
 
     def synthesize(
@@ -143,6 +171,7 @@ class Synthesizer(ABC):
         Raises:
             UnisonError: all problems of all requests at once.
         """
+        plan_one = self._planner(self.max_chars if max_chars is None else max_chars)
         pieces: list[Any] = []
         problems: list[str] = []
         for index, request in enumerate(requests):
@@ -150,7 +179,7 @@ class Synthesizer(ABC):
             try:
                 if foreign := foreign_knobs(request, self.family):
                     raise UnisonError(foreign)
-                pieces += self._plan_one(index, request, max_chars or self.max_chars)
+                pieces += plan_one(index, request)
             except UnisonError as error:
                 problems += [where + problem for problem in error.problems]
         if problems:
@@ -174,8 +203,8 @@ class Synthesizer(ABC):
         return self._speaker_ids[name]
 
     @abstractmethod
-    def _plan_one(self, index: int, request: Request, max_chars: int | None) -> list[Any]:
-        """The pieces of one request; raises UnisonError with all that is wrong with it."""
+    def _planner(self, max_chars: int | None) -> Callable[[int, Request], list[Any]]:
+        """What gives the pieces of a request by its index, and raises UnisonError with all that is wrong with it."""
 
     @abstractmethod
     def _each(
@@ -230,17 +259,26 @@ def load(
     if style_path is None and (beside := encoder_folder(contract, found)) is not None:
         style_path = str(beside)
     family = _family(contract, str(ckpt))
-    if foreign := [problem for request in requests for problem in foreign_knobs(request, family.family)]:
+    parts = {"vocoder": vocoder, "style_path": style_path}
+    foreign = [problem for request in requests for problem in foreign_knobs(request, family.family)]
+    foreign += [
+        f"{name}={value}: a voice of the {family.family} family has none to exchange"
+        for name, value in parts.items()
+        if value is not None and name not in family.options
+    ]
+    if foreign:
         raise UnisonError(list(dict.fromkeys(foreign)))
     policy = resolve_precision(precision or contract.precision["ran"], target)
     set_matmul(contract.tree().precision.matmul)
     voice = trained_voice(contract, weights, str(found.file))
     check_weights(weights, contract.weights_digest, str(found.file))
-    policy.cast(voice)
-    return cast(Synthesizer, family(contract, voice.to(target), policy, target, vocoder, style_path, compile))
+    family.cast(voice, policy)
+    own = {name: parts[name] for name in family.options}
+    make: Callable[..., Synthesizer] = family
+    return make(contract, voice.to(target), policy, target, compile=compile, **own)
 
 
-def _family(contract: Contract, ckpt: str) -> Any:
+def _family(contract: Contract, ckpt: str) -> type[Synthesizer]:
     """The class that speaks with what a contract describes."""
     if contract.kind != "tts":
         raise UnisonError(f"ckpt={ckpt}: holds a {contract.kind.replace('_', ' ')}, which speaks nothing by itself")
@@ -248,7 +286,8 @@ def _family(contract: Contract, ckpt: str) -> Any:
         known = ", ".join(_FAMILIES)
         raise UnisonError(f"ckpt={ckpt}: of the {contract.family} family; this unison speaks {known}: install a newer")
     module, _, name = _FAMILIES[contract.family].partition(":")
-    return getattr(import_module(module), name)
+    family: type[Synthesizer] = getattr(import_module(module), name)
+    return family
 
 
 def choose_device(name: str) -> torch.device:

@@ -56,6 +56,8 @@ class Piece:
     """No more will come."""
     stopped: bool = False
     """The stop token came. Otherwise a request is done because it has the most tokens that it may have."""
+    unwanted: bool = False
+    """For the reader to set before the next piece is asked for: no more of this request is wanted."""
 
 
 @dataclass
@@ -115,6 +117,9 @@ class Decoder:
             with torch.inference_mode(), self._autocast():
                 pieces = batch.decode(self._piece)
             yield from pieces
+            if unwanted := {piece.request for piece in pieces if piece.unwanted}:
+                with torch.inference_mode():
+                    batch.leave(unwanted)
 
     def _row(self, number: int, request: Request, longest: int) -> _Row:
         layout, length, most = self._model.layout, len(request.tokens), self._model.config.max_positions
@@ -185,6 +190,10 @@ class _Batch:
         pieces = [_cut(row, tokens) for row, tokens in zip(self.rows, decoded, strict=True)]
         self._keep([i for i, piece in enumerate(pieces) if not piece.done])
         return pieces
+
+    def leave(self, numbers: set[int]) -> None:
+        """Go on without these requests."""
+        self._keep([i for i, row in enumerate(self.rows) if row.number not in numbers])
 
     def _embedded(self, tokens: Tensor) -> Tensor:
         """Tokens [B, T] of the requests, as the rows read them: [B + G, T, hidden]."""
