@@ -84,6 +84,7 @@ def new_contract(
         read["speakers"] = list(corpus.speakers)
         read["tokenizer"] = components.tokenizer or _learnt_tokenizer(corpus, config.model.text_tokens)
         read["components"] = {name: part.identity for name, part in components.parts.items()}
+        read["statistics"] = _pace(corpus, BytePairs.from_dict(read["tokenizer"]))
     # a speaker encoder hears at a rate of its own, whatever the corpus's
     heard = config.model.geometry if isinstance(config.model, SpeakerEncoderConfig) else config.audio
     return Contract(
@@ -102,6 +103,16 @@ def new_contract(
 def _learnt_tokenizer(corpus: Corpus, size: int) -> dict[str, Any]:
     """Byte pairs of the texts that are learnt from."""
     return BytePairs.train(sorted({utterance.text for utterance in corpus.split("train")}), size).to_dict()
+
+
+def _pace(corpus: Corpus, tokenizer: BytePairs) -> dict[str, float]:
+    """How long what is learnt from takes, of a token of its text and at most: what a voice can be expected to say."""
+    learnt = corpus.split("train")
+    tokens = sum(len(tokenizer.encode(utterance.text)) for utterance in learnt)
+    return {
+        "seconds_per_token": round(sum(utterance.seconds for utterance in learnt) / max(tokens, 1), 6),
+        "longest_seconds": max(utterance.seconds for utterance in learnt),
+    }
 
 
 def continued(contract: Contract, before: Contract) -> Contract:
@@ -249,8 +260,8 @@ def _language_model(ckpt: str, config: TrainConfig, contract: Contract) -> Begin
     base, weights = read_weights(resolve_ckpt(ckpt))
     policy = config.speakers.policy
     joined = contract.speakers if policy == "replace" else appended(base.speakers, contract.speakers)
-    ours = contract.replace(speakers=joined)
-    problems = told(incompatibilities(base.replace(speakers=joined), ours))
+    ours = contract.replace(speakers=joined, statistics=_widest(base.statistics, contract.statistics))
+    problems = told(incompatibilities(base.replace(speakers=joined, statistics=ours.statistics), ours))
     if policy not in (None, "extend", "replace"):
         problems.append(
             f"speakers.policy={policy}: a language model has no table of speakers to hold; extend (voices join the"
@@ -264,6 +275,12 @@ def _language_model(ckpt: str, config: TrainConfig, contract: Contract) -> Begin
     parent = {"role": "init_from", "digest": base.digest, "step": base.step, "weights": base.weights_digest}
     log.info("starting from the weights of %s at step %d", ckpt, base.step)
     return Beginning(ours.replace(parents=[parent], trained=dict(base.trained)), weights)
+
+
+def _widest(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The pace of the corpus, and the longest recording that either has heard."""
+    longest = max(base.get("longest_seconds", 0.0), own["longest_seconds"])
+    return own | {"longest_seconds": longest}
 
 
 def _optimizer_problems(config: TrainConfig, base: Contract, moments: Moments) -> list[str]:

@@ -81,6 +81,9 @@ def test_a_run_carries_all_that_it_builds_on(
     assert (contract.kind, contract.family) == ("tts", "metavoice")
     assert contract.speakers == ["anna", "bert"]
     assert contract.trained == {"first_stage": 4}
+    assert contract.statistics.keys() == {"seconds_per_token", "longest_seconds"}
+    assert 0.05 < contract.statistics["seconds_per_token"] < 0.5
+    assert contract.statistics["longest_seconds"] == pytest.approx(1.05, abs=0.1)
     codec, encoder = (read_contract(resolve_ckpt(f).path) for f in (codec_folder, speaker_encoder_folder))
     assert contract.components["codec"]["weights"] == codec.weights_digest
     assert contract.components["speaker_encoder"]["weights"] == encoder.weights_digest
