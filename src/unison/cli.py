@@ -113,6 +113,10 @@ COMMANDS = {
             "model",
             "style",
             "style_bert",
+            "first_stage",
+            "second_stage",
+            "speaker_encoder",
+            "codec",
             "ckpt",
             "out",
         ),
@@ -188,10 +192,14 @@ def _run(name: str, command: Command, argv: list[str]) -> None:
     if any(arg in ("-h", "--help") for arg in argv):
         print(_help(name, command))
         return
-    from unison.config.overrides import forbid, in_full, overrides_first, quote_free_text, unknown_choices
-    from unison.config.tree import groups, groups_of
+    from unison.config.overrides import forbid, in_full, overrides_first, quote_free_text, unknown_choices, value_of
+    from unison.config.tree import groups, groups_of, model_of
 
     if command.groups:
+        resumed = value_of(argv, "resume")
+        if resumed is not None and value_of(argv, "model") is None and (model := model_of(resumed)) is not None:
+            # so that what may change of it, its stages' steps, say, is there to be set
+            argv = [f"model={model}", *argv]
         # folders beside ours bring choices that are not in sight from here
         if not any(arg.startswith(("--config-dir", "-cd")) for arg in argv):
             unknown_choices(argv, groups_of(name))

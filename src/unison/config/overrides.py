@@ -52,6 +52,12 @@ def in_full(argv: Iterable[str], short: Mapping[str, str]) -> list[str]:
     return whole
 
 
+def value_of(argv: Iterable[str], key: str) -> str | None:
+    """What `argv` sets `key` to, as it was typed; None when it does not."""
+    matches = (_OVERRIDE.fullmatch(argument) for argument in argv)
+    return next((match["value"] for match in matches if match and match["key"] == key), None)
+
+
 def overrides_first(argv: Iterable[str]) -> list[str]:
     """`argv` with its overrides in front of its flags: between two flags the parser would not take them."""
     arguments = list(argv)

@@ -75,6 +75,17 @@ def compose_root(root: str, overrides: Sequence[str] = ()) -> DictConfig:
         GlobalHydra.instance().hydra = state
 
 
+def model_of(run: str) -> str | None:
+    """The model of a run folder, by the configuration that lies in it; None where that can't be told."""
+    from omegaconf import OmegaConf
+
+    try:
+        name = OmegaConf.select(OmegaConf.load(Path(run).expanduser() / "config.yaml"), "model.name")
+    except Exception:  # whoever goes on with the run will say what is wrong with it
+        return None
+    return name if name in groups()["model"] else None
+
+
 def values_in(group: str, choice: str) -> dict[str, Any]:
     """What one file of a group states, what it builds on included, by names from the group on."""
     from hydra import compose, initialize_config_dir

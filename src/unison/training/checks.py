@@ -148,8 +148,8 @@ def _training(config: TrainConfig) -> list[str]:
         problems.append(f"{asked}: this machine has no CUDA device; auto takes what is there")
     stages = config.trainer.stages
     if not any(stage.steps for stage in stages.values()):
-        choices = {"emotivoice": "choose trainer=joint, acoustic, vocoder or staged"}
-        hint = choices.get(model_name(config.model), "there is nothing to train")
+        several = isinstance(config.model, EmotiVoiceConfig)
+        hint = "choose trainer=joint, acoustic, vocoder or staged" if several else "there is nothing to train"
         problems.append(f"trainer.stages: every stage has 0 steps; {hint}")
     problems += [
         f"trainer.{what}={getattr(config.trainer, what)}: expected at least 1"

@@ -141,6 +141,8 @@ def with_overrides(tree: DictConfig, cfg: DictConfig, overrides: Sequence[str]) 
         # a whole trainer would bring its own average and stages
         if group in RESUMABLE and key != "trainer" and not key.startswith("trainer.ema"):
             OmegaConf.update(tree, key, new, merge=False)
+        elif override == f"model={tree.model.get('name')}":
+            pass  # says what kind of run it is, not of which sizes
         elif key != "resume" and (group not in cfg or new != old):
             refused.append(override)
     if refused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,17 @@ def test_killed_and_resumed(resumes_exactly: Callable[[Make, Sequence[str], int]
         ],
         3,
     )
+
+
+def test_a_resumed_command_knows_its_model(codec_folder: Path, start: Callable[..., Any], tmp_path: Path) -> None:
+    """Its stages can be set without a word on the model; another model is refused."""
+    folder = shutil.copytree(codec_folder, tmp_path / "copy")
+    code, _, errors = start(f"resume={folder}", "trainer.stages.codec.steps=5").end()
+    assert code == 0, errors
+    assert read_contract(resolve_ckpt(folder).path).trained == {"codec": 5}
+    code, _, errors = start(f"resume={folder}", "model=speaker_encoder").end()
+    assert code == 2
+    assert "model=speaker_encoder: a resumed run keeps its own configuration" in errors
 
 
 def test_validation_and_previews_change_nothing(
