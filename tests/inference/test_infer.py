@@ -209,7 +209,8 @@ def test_all_problems_at_once(infer: Infer, ckpt: str) -> None:
             'one\n{"text": "two"\n{"txt": "x"}\n{"text": 3}\n{"speaker": "anna"}\n{"text": "x", "speed": true}',
             [
                 "{}, line 2: Expecting ',' delimiter",
-                "{}, line 3: no such field 'txt'; known are text, speaker, prompt, speed, seed, reference, guidance, temperature, top_p, top_k, out",
+                "{}, line 3: no such field 'txt'; known are text, speaker, prompt, speed, seed, reference, guidance,"
+                " temperature, top_p, top_k, out",
                 "{}, line 4: text: expected str, found 3",
                 "{}, line 5: text is missing",
                 "{}, line 6: speed: expected int or float, found True",

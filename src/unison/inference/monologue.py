@@ -1,10 +1,10 @@
 """One request as a language model speaks it: piece after piece, watched over, spoken again where it went wrong.
 
-What is given away is never taken back, so that a stream gives the same samples as a whole. A piece that goes wrong is
-spoken again from there on, with another seed.
+What is given away is never taken back, so that a stream gives the same samples as a whole. Where a piece goes wrong it
+is spoken again with another seed, from the last frame on that was sound; what is given away always is.
 
-    frames   [ given away | held back: at least a loop long ]
-                          |<- spoken again from here
+    frames   [ given away | held back: a loop long ]
+    a loop   [ sound          |  repeats itself    ]
 """
 
 from __future__ import annotations
@@ -180,25 +180,29 @@ class Monologue:
         piece.given += len(frames)
         return frames
 
-    def _end(self, until: int, sound: bool = True) -> Heard:
+    def _end(self, until: int, ended_well: bool = True) -> Heard:
         """The piece ends with so many frames."""
         piece, frames = self._spoken, self._give(until)
-        self._before = (piece.text, piece.frames[:until]) if sound else None
+        self._before = (piece.text, piece.frames[:until]) if ended_well else None
         heard = Heard(frames, piece.text, _derived(self._seed, piece.number, "second stage"))
         self._begin()
         return heard
 
     def _wrong(self, why: str, sound: int, running: bool) -> Heard:
-        """Speak again from what has been given away; after the last attempt what was `sound` stays."""
+        """Speak again: from the frames on that were `sound`, or a piece of which nothing is given away from its start.
+
+        After the last attempt what was sound stays.
+        """
         piece = self._spoken
         if self._again and piece.attempt + 1 < ATTEMPTS:
             self._report(why, "spoken again")
             piece.attempt += 1
+            heard = Heard(self._give(sound) if piece.early else [])
             del piece.frames[piece.given :]
             self._listen_anew()
-            return Heard(unwanted=running)
-        self._report(why, "cut there")
-        heard = self._end(max(sound, piece.given), sound=False)
+        else:
+            self._report(why, "cut there")
+            heard = self._end(sound, ended_well=False)
         heard.unwanted = running
         return heard
 

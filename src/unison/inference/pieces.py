@@ -60,10 +60,10 @@ class Room:
         return most if self.second_window is None else min(most, self.second_window - text - 2)
 
     def holds(self, text: str) -> bool:
-        """Whether a text is spoken in one go, as the recordings were that the voice learnt from."""
+        """Whether a text is spoken in one go: with half as much again to spare, and no longer than what was learnt."""
         tokens = len(self.encode(text))
         seconds = tokens * self.seconds_per_token
-        return self.plausible(tokens) <= self.frames(tokens) and seconds <= self.longest_seconds
+        return 1.5 * self.expected(tokens) <= self.frames(tokens) and seconds <= self.longest_seconds
 
     def pieces(self, text: str) -> list[str]:
         """A text cut at its sentences' ends, and further where a sentence is too long."""
@@ -72,7 +72,7 @@ class Room:
     def halves(self, text: str) -> list[str]:
         """A text cut in two or three at a comma or a space; a word only where it does not fit the window."""
         tokens = len(self.encode(text))
-        word = not _BETWEEN_WORDS.search(text[:-1]) and self.plausible(tokens) <= self.frames(tokens)
+        word = not _BETWEEN_WORDS.search(text[:-1]) and self.expected(tokens) <= self.frames(tokens)
         return [text] if word or len(text) < 2 else sentences(text, math.ceil(len(text) / 2))
 
     def _fitting(self, text: str) -> list[str]:

@@ -36,7 +36,7 @@ SECOND = {"name": "metavoice_second", "layers": 1, "heads": 2, "hidden": 16, "te
 def made(path: Path, second: bool = False, **changes: Any) -> Path:
     """Write a voice of anna and bert, 50 frames a second of 2 codes (4 with a second stage), and return its path."""
     window = changes.pop("window", 1024)
-    codebooks = 4 if second else 2
+    codebooks = changes.pop("codebooks", 4 if second else 2)
     first = FIRST | {"max_positions": window, "codebooks": 2}
     identity = {"digest": "d", "step": 1, "weights": "w" * 64}
     components = {
@@ -44,10 +44,10 @@ def made(path: Path, second: bool = False, **changes: Any) -> Path:
         "speaker_encoder": identity
         | {"model": {"name": "speaker_encoder", "hidden": 8, "layers": 1, "dim": 16}, "sample_rate": RATE},
     }
-    model = first
+    model, second_window = first, changes.pop("second_window", 512)
     if second:
         components["first_stage"] = identity | {"model": first, "sample_rate": RATE}
-        model = SECOND | {"max_positions": changes.pop("second_window", 512), "given": 2, "predicted": 2}
+        model = SECOND | {"max_positions": second_window, "given": 2, "predicted": 2}
     values: dict[str, Any] = {
         "config": OmegaConf.to_yaml({"model": model, "precision": {"matmul": "highest"}}),
         "speakers": ["anna", "bert"],
