@@ -517,9 +517,11 @@ def test_an_encoder_of_prompts_that_does_not_fit(convert: Command, speaking: Rel
 
 
 def test_overrides_that_do_not_go_together(convert: Command, released: Released) -> None:
-    assert convert("out=x").errors == ["give from=emotivoice to read its files, or to=emotivoice to write them"]
+    assert convert("out=x").errors == [
+        "give from=emotivoice or metavoice to read a system's files, or to=emotivoice to write them"
+    ]
     assert convert("from=emotivoise", "out=x").errors == [
-        "from=emotivoise: no such system; did you mean emotivoice?; known: emotivoice"
+        "from=emotivoise: no such system; did you mean emotivoice?; known: emotivoice, metavoice"
     ]
     assert convert("from=emotivoice", "ckpt=a", "style=b", "out=x").errors == [
         "generator: missing; from=emotivoice needs it",

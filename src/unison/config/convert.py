@@ -10,7 +10,7 @@ class ConvertConfig:
     """Read a released checkpoint of another system, or write one."""
 
     from_: str | None
-    """The system whose files are read: emotivoice."""
+    """The system whose files are read: emotivoice, metavoice."""
     to: str | None
     """The system whose files are written: emotivoice."""
     generator: str | None
@@ -27,8 +27,17 @@ class ConvertConfig:
     """Of EmotiVoice, the encoder of prompts: checkpoint_163431. Without it the voice can't speak."""
     style_bert: str | None
     """The folder of the BERT that the encoder of prompts was made from: its config.json and vocab.txt."""
+    first_stage: str | None
+    """Of MetaVoice, the causal model: first_stage.pt, the released one or a fine-tuned one."""
+    second_stage: str | None
+    """Of MetaVoice, the model that completes the codes: second_stage.pt."""
+    speaker_encoder: str | None
+    """Of MetaVoice, the encoder of voices: speaker_encoder.pt."""
+    codec: str | None
+    """For MetaVoice, what its codes mean: the Hugging Face EnCodec (a local folder, or facebook/encodec_24khz), or a
+    codec that was trained here."""
     steps: int | None
-    """How many steps the weights have learnt, where neither the generator's name nor a do_ file says it."""
+    """Of EmotiVoice, how many steps the weights have learnt, where neither the generator's name nor a do_ file says it."""
     ckpt: str | None
     """For to=: a checkpoint file or a run folder."""
     out: str

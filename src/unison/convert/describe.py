@@ -57,7 +57,7 @@ def describe(
         checkpoint: where it will lie, alone or in a run folder.
         parents: the files that it was read from.
     """
-    tree = _composed([f"{group}={choice}" for group, choice in _CHOICES.items()])
+    tree = composed([f"{group}={choice}" for group, choice in _CHOICES.items()])
     adam = {"betas": sizes.betas}
     in_run = checkpoint.parent.name == "checkpoints"
     folder = checkpoint.parent.parent if in_run else checkpoint.with_suffix("")
@@ -118,8 +118,8 @@ def describe(
     )
 
 
-def _composed(overrides: list[str]) -> DictConfig:
-    """The configuration tree of training."""
+def composed(overrides: list[str]) -> DictConfig:
+    """The configuration tree of training under overrides."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 

@@ -1,7 +1,7 @@
 """Released MetaVoice checkpoints (metavoiceio/metavoice-src) as models of our own.
 
 `first_stage.pt` and `second_stage.pt` hold `model` (tensors), `model_args` (sizes) and `meta` (the tokenizer, the
-speaker vector's width). All sizes are read from there.
+speaker vector's width). All sizes are read from there; those of `speaker_encoder.pt` (`model_state`) are its tensors'.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ import torch
 from torch import Tensor
 
 from unison.config.validate import validate
+from unison.contract.weights import check_state
 from unison.convert.names import taken
 from unison.errors import UnisonError
 from unison.models.metavoice import FirstStage, FirstStageConfig, SecondStage, SecondStageConfig
 from unison.models.metavoice.layout import StageTokenizer, TokenLayout
+from unison.models.speaker_encoder.config import SpeakerEncoderConfig
+from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.text.bpe import BytePairs
 
 M = TypeVar("M", FirstStage, SecondStage)
@@ -47,6 +50,8 @@ _NAMES = [
 ]
 """Our names, as regular expressions, and theirs. Ours keep the gate and what it gates in one tensor, `ffn.up`."""
 _EMBEDDING, _SPEAKER, _HEAD = "transformer.wtes.0.weight", "speaker_cond_pos.weight", "lm_heads.0.weight"
+_LOSS = ("similarity_weight", "similarity_bias")
+"""Of the loss that a speaker encoder was trained with: not needed to hear a voice."""
 
 
 @dataclass
@@ -89,7 +94,10 @@ def first_stage(checkpoint: Mapping[str, Any]) -> FirstStage:
     """
     sizes = _sizes(checkpoint, _FirstSizes)
     texts, offset = _tokenizer(checkpoint)
-    codebooks = checkpoint.get("config", {}).get("num_codebooks") or FIRST_CODEBOOKS
+    stated = checkpoint.get("config")
+    codebooks = stated.get("num_codebooks") if isinstance(stated, Mapping) else None
+    if type(codebooks) is not int or codebooks < 1:
+        codebooks = FIRST_CODEBOOKS
     layout = TokenLayout((offset - 1) // codebooks, codebooks, texts.end)
     _expect("vocab_sizes", sizes.vocab_sizes, [layout.size], layout, offset)
     config = FirstStageConfig(
@@ -137,6 +145,35 @@ def second_stage(checkpoint: Mapping[str, Any]) -> SecondStage:
     return model
 
 
+def speaker_encoder(checkpoint: Mapping[str, Any]) -> SpeakerEncoder:
+    """The encoder of a released file, in eval mode; its sizes are those of its tensors.
+
+    Raises:
+        UnisonError: what is missing, left over or of another shape.
+    """
+    state = checkpoint.get("model_state")
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        found = ", ".join(map(str, checkpoint)) or "none"
+        raise UnisonError(f"expected a speaker encoder's tensors under 'model_state', found {found}")
+    tensors = {str(name).removeprefix(COMPILED): value for name, value in state.items()}
+    for name in _LOSS:
+        tensors.pop(name, None)
+    encoder = SpeakerEncoder(_encoder_sizes(tensors))
+    check_state(encoder.state_dict(), tensors)
+    encoder.load_state_dict(tensors)
+    return encoder.eval()
+
+
+def _encoder_sizes(tensors: Mapping[str, Tensor]) -> SpeakerEncoderConfig:
+    matrices = ("lstm.weight_ih_l0", "lstm.weight_hh_l0", "linear.weight")
+    missing = [name for name in matrices if name not in tensors or tensors[name].dim() != 2]
+    if missing:
+        raise UnisonError(f"expected matrices {', '.join(missing)}, found {', '.join(tensors) or 'none'}")
+    bands, hidden, dim = (tensors[matrices[0]].shape[1], tensors[matrices[1]].shape[1], tensors[matrices[2]].shape[0])
+    layers = sum(name.startswith("lstm.weight_ih_l") for name in tensors)
+    return SpeakerEncoderConfig(hidden=hidden, layers=layers, dim=dim, n_mels=bands)
+
+
 def _sizes(checkpoint: Mapping[str, Any], schema: type[S]) -> S:
     """The checkpoint's `model_args`, as far as this family needs them."""
     problems = [
@@ -181,14 +218,15 @@ def _speaker_dim(tensors: Mapping[str, Any]) -> int:
 def _filled(build: Callable[[], M], tensors: Mapping[str, Any]) -> M:
     """The model with the tensors, in eval mode."""
     try:
-        model = build()
-    except ValueError as error:
+        with torch.device("meta"):  # what would be drawn at random is not needed
+            model = build()
+    except (ValueError, RuntimeError, ArithmeticError) as error:
         raise UnisonError(f"model_args describes no model: {error}") from error
     expected = _parted(model.state_dict())
     # weights of any precision; the policy decides in which they are used
     given = {k: v.to(expected["positions.weight"].dtype) if isinstance(v, Tensor) else v for k, v in tensors.items()}
     parts = taken(given, {name: _theirs(name) for name in expected}, expected)
-    model.load_state_dict({name: _joined(name, parts) for name in model.state_dict()})
+    model.to_empty(device="cpu").load_state_dict({name: _joined(name, parts) for name in model.state_dict()})
     return model.eval()
 
 

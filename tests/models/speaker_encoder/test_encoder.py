@@ -10,7 +10,7 @@ import torch
 from torchaudio.transforms import MelSpectrogram
 
 from tests.conftest import voice_like
-from unison.convert.metavoice_speaker import speaker_encoder
+from unison.convert.metavoice import speaker_encoder
 from unison.errors import UnisonError
 from unison.models.speaker_encoder import SpeakerEncoder, SpeakerEncoderConfig
 
