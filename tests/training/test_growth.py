@@ -131,7 +131,10 @@ def test_replace_keeps_who_is_still_there_and_names_who_is_lost(
     ("overrides", "message"),
     [
         (["speakers.policy=grow"], "speakers.policy=grow: expected one of strict, extend, only_new, replace"),
-        (["speakers.policy=extend", "speakers.donor=ana"], "donor=ana: no such speaker in the base; the nearest: anna"),
+        (
+            ["speakers.policy=extend", "speakers.donor=ana"],
+            "donor=ana: the base has no such speaker; did you mean anna?",
+        ),
         (["speakers.policy=extend", "freeze=[acoustic.encodr]"], "freeze: nothing is called acoustic.encodr"),
         (["speakers.policy=extend", "freeze=[acoustic]"], "the acoustic stage would teach nothing"),
         (["speakers.policy=extend", "speakers.replay=nowhere"], "nowhere: holds no prepared corpus"),
@@ -245,7 +248,7 @@ def test_a_vocoder_of_other_mels_is_refused(
 ) -> None:
     more = ["speakers.policy=extend", f"vocoder_from={run_folder}", "vocoder.width=24"]
     told = refused(begun(config, short, wider, *more))
-    assert any("vocoder.width: 16 against 24" in problem for problem in told)
+    assert any("the base has vocoder.width=16: add it (1 field differs" in problem for problem in told)
     told = refused(begun(config, short, wider, "speakers.policy=extend", f"vocoder_from={short}"))
     assert any("its vocoder has learnt nothing" in problem for problem in told)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -66,7 +67,9 @@ def compose_root(root: str, overrides: Sequence[str] = ()) -> DictConfig:
     state = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with warnings.catch_warnings(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            # the command has put its own sweep where the tree has that file
+            warnings.filterwarnings("ignore", message="(?s).*is validated against ConfigStore schema")
             return compose(root, list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         told = str(error).strip().partition("\n")[0]

@@ -136,18 +136,22 @@ def _under(prefix: str, payload: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): value for name, value in states.items() if name.startswith(prefix)}
 
 
-def resolve_ckpt(path: str | Path) -> ResolvedCkpt:
+def resolve_ckpt(path: str | Path, key: str = "ckpt") -> ResolvedCkpt:
     """What `ckpt=<path>` means: a file, a run folder's newest valid checkpoint, or an exported folder.
+
+    Args:
+        path: as the user gave it.
+        key: the override that named it, for messages.
 
     Files and exported folders are verified when they are read.
 
     Raises UnisonError that says what was looked for, with the nearest names when there is nothing at `path`.
     """
     if "://" in str(path):
-        raise UnisonError(f"{path}: a checkpoint is a local file or folder; download it first")
+        raise UnisonError(f"{key}={path}: a checkpoint is a local file or folder; download it first")
     path = Path(path).expanduser()
     if not path.exists():
-        raise UnisonError(f"ckpt={path}: no such file or folder{nearest_paths(path)}")
+        raise UnisonError(f"{key}={path}: no such file or folder{nearest_paths(path)}")
     if path.is_file():
         if path.name in (CONTRACT_FILE, WEIGHTS_FILE):
             return ResolvedCkpt(path.parent, "exported")
@@ -161,7 +165,7 @@ def resolve_ckpt(path: str | Path) -> ResolvedCkpt:
     runs = sorted(str(run.parent) for run in path.glob("*/checkpoints"))
     hint = f"; the run folders in it are {', '.join(runs[:5])}" if runs else ""
     raise UnisonError(
-        f"ckpt={path}: no checkpoint there; looked for checkpoints/*.ckpt (a run folder), *.ckpt, and "
+        f"{key}={path}: no checkpoint there; looked for checkpoints/*.ckpt (a run folder), *.ckpt, and "
         f"{CONTRACT_FILE} with {WEIGHTS_FILE} (an exported folder){hint}"
     )
 

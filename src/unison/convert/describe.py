@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from unison.config.resolvers import register
 from unison.config.train import TrainConfig
-from unison.config.tree import conf_dir
+from unison.config.tree import compose_root
 from unison.config.validate import validate
 from unison.contract import Contract, versions
 from unison.convert import going_on
@@ -120,17 +119,5 @@ def describe(
 
 def composed(overrides: list[str]) -> DictConfig:
     """The configuration tree of training under overrides."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
     register()
-    # a command is itself composed by Hydra, which knows one composition at a time
-    running = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with warnings.catch_warnings(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            # the command has put its own sweep where the tree has that file
-            warnings.filterwarnings("ignore", message="(?s).*is validated against ConfigStore schema")
-            return compose("train", overrides=overrides)
-    finally:
-        GlobalHydra.instance().hydra = running
+    return compose_root("train", overrides)

@@ -12,11 +12,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from unison.audio.geometry import AudioGeometry
 from unison.config.train import TrainConfig, model_name
 from unison.contract.checkpoint import (
     DISCRIMINATOR_PREFIX,
     VOICE_PREFIX,
-    ResolvedCkpt,
     judging_weights,
     read_checkpoint,
     read_weights,
@@ -42,7 +42,6 @@ from unison.vocoders.weight_norm import split
 
 log = logging.getLogger(__name__)
 
-POLICIES = ("strict", "extend", "only_new", "replace")
 KINDS = {
     "emotivoice": ("tts", "emotivoice"),
     "codec": ("codec", "metavoice"),
@@ -85,19 +84,22 @@ def new_contract(
         read["tokenizer"] = components.tokenizer or _learnt_tokenizer(corpus, config.model.text_tokens)
         read["components"] = {name: part.identity for name, part in components.parts.items()}
         read["statistics"] = _pace(corpus, BytePairs.from_dict(read["tokenizer"]))
-    # a speaker encoder hears at a rate of its own, whatever the corpus's
-    heard = config.model.geometry if isinstance(config.model, SpeakerEncoderConfig) else config.audio
     return Contract(
         config=OmegaConf.to_yaml(tree, resolve=True),
         kind=kind,
         family=family,
         **read,
-        geometry=dict(vars(heard)),
+        geometry=dict(vars(heard(config))),
         precision={"asked": policy.asked, "ran": policy.ran},
         data={"name": info.name, "fingerprint": info.fingerprint, "sizes": info.sizes, "seconds": info.seconds}
         | replayed,
         versions=versions(),
     )
+
+
+def heard(config: TrainConfig) -> AudioGeometry:
+    """How a run's model hears: a speaker encoder at a rate of its own, whatever the corpus's."""
+    return config.model.geometry if isinstance(config.model, SpeakerEncoderConfig) else config.audio
 
 
 def _learnt_tokenizer(corpus: Corpus, size: int) -> dict[str, Any]:
@@ -206,11 +208,10 @@ def _voice(
 ) -> Beginning:
     """The voice of `ckpt` with the names that the corpus adds."""
     speakers = config.speakers
-    found = resolve_ckpt(ckpt)
+    found = resolve_ckpt(ckpt, "init_from")
     base, weights = read_weights(found)
-    if (base.kind, base.family) != (contract.kind, contract.family):
-        there, here = (f"a {c.kind.replace('_', ' ')} of the {c.family} family" for c in (base, contract))
-        raise UnisonError(f"init_from={ckpt}: holds {there}, and this run trains {here}: nothing of it fits")
+    if others := kind_problems(base, contract):
+        raise UnisonError([f"init_from={ckpt}: {problem}" for problem in others])
     payload = {} if found.kind == "exported" else read_checkpoint(found.path)
     judges = judging_weights(payload) if base.tree().get("discriminator") == contract.tree().discriminator else {}
     moments = {name: known for name, known in stored(payload).items() if judges or name.startswith(VOICE_PREFIX)}
@@ -230,11 +231,11 @@ def _voice(
     if contract.style.get("name") == base.style.get("name") == "labels":
         ours = ours.replace(style=base.style)  # a corpus without a class of labels leaves its table unused
     problems += told(incompatibilities(grown, ours, [name for name in sections if name != "style"]))
-    problems += _style_problems(grown, ours, encoder_folder(base, found))
+    problems += style_problems(grown, ours, encoder_folder(base, found))
     if speakers.policy == "only_new":
-        problems += _not_bit_for_bit(base, found, policy)
+        problems += _not_bit_for_bit(base, policy)
     if config.init_optimizers:
-        problems += _optimizer_problems(config, base, moments)
+        problems += optimizer_problems(config, base, moments)
     if problems:
         raise UnisonError([f"init_from={ckpt}: {problem}" for problem in problems])
     kept = {table: len(names) for table, names in Lists.of(base).rows().items()}
@@ -257,7 +258,7 @@ def _voice(
 
 def _language_model(ckpt: str, config: TrainConfig, contract: Contract) -> Beginning:
     """The stages of `ckpt`; its named voices are vectors that do not learn, so the corpus's only join them."""
-    base, weights = read_weights(resolve_ckpt(ckpt))
+    base, weights = read_weights(resolve_ckpt(ckpt, "init_from"))
     policy = config.speakers.policy
     joined = contract.speakers if policy == "replace" else appended(base.speakers, contract.speakers)
     ours = contract.replace(speakers=joined, statistics=_widest(base.statistics, contract.statistics))
@@ -283,7 +284,22 @@ def _widest(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return own | {"longest_seconds": longest}
 
 
-def _optimizer_problems(config: TrainConfig, base: Contract, moments: Moments) -> list[str]:
+def kind_problems(base: Contract, ours: Contract) -> list[str]:
+    """Whether a base holds another kind of model than the run's."""
+    if (base.kind, base.family) == (ours.kind, ours.family):
+        return []
+    there, here = (f"a {c.kind.replace('_', ' ')} of the {c.family} family" for c in (base, ours))
+    return [f"holds {there}, and this run trains {here}: nothing of it fits"]
+
+
+def untrained(base: Contract) -> list[str]:
+    """Whether a base's vocoder has learnt nothing that another run could take."""
+    if base.trained.get("vocoder", 0) + base.trained.get("joint", 0):
+        return []
+    return ["its vocoder has learnt nothing; give a run that trained one (trainer=vocoder, joint or staged)"]
+
+
+def optimizer_problems(config: TrainConfig, base: Contract, moments: Moments) -> list[str]:
     """Why the run's optimizers can't go on with the base's moments."""
     if not moments:
         return [
@@ -302,7 +318,7 @@ def _optimizer_problems(config: TrainConfig, base: Contract, moments: Moments) -
     return problems
 
 
-def _style_problems(base: Contract, ours: Contract, encoder: Path | None) -> list[str]:
+def style_problems(base: Contract, ours: Contract, encoder: Path | None) -> list[str]:
     """Why the run's style is not the one that the base was trained with, and what to do."""
     differences = incompatibilities(base, ours, ("style",))
     there, here = (str(contract.style.get("name", "none")) for contract in (base, ours))
@@ -330,24 +346,18 @@ def _style_problems(base: Contract, ours: Contract, encoder: Path | None) -> lis
     return told(differences)
 
 
-def _not_bit_for_bit(base: Contract, found: ResolvedCkpt, policy: PrecisionPolicy) -> list[str]:
+def _not_bit_for_bit(base: Contract, policy: PrecisionPolicy) -> list[str]:
     """What would round the voices that are to stay as they are."""
-    problems = []
-    if found.kind == "exported":
-        problems.append("speakers.policy=only_new: an exported folder has its weight norm folded; give the run folder")
     if policy.ran.endswith("-true") and base.precision.get("ran") != policy.ran and policy.ran != "32-true":
-        problems.append(f"speakers.policy=only_new: {policy.ran} rounds the old voices; take a …-mixed precision")
-    return problems
+        return [f"speakers.policy=only_new: {policy.ran} rounds the old voices; take a …-mixed precision"]
+    return []
 
 
 def _vocoder(ckpt: str, beginning: Beginning) -> Beginning:
     """The same with the vocoder of `ckpt`, which must have learnt the same mels."""
-    base, weights = read_weights(resolve_ckpt(ckpt))
-    problems = told(incompatibilities(base, beginning.contract, ("audio", "vocoder")))
+    base, weights = read_weights(resolve_ckpt(ckpt, "vocoder_from"))
     steps = base.trained.get("vocoder", 0) + base.trained.get("joint", 0)
-    if not steps:
-        problems.append("its vocoder has learnt nothing")
-    if problems:
+    if problems := untrained(base) or told(incompatibilities(base, beginning.contract, ("audio", "vocoder"))):
         raise UnisonError([f"vocoder_from={ckpt}: {problem}" for problem in problems])
     own = {"digest": base.digest, "step": base.step, "weights": base.weights_digest}
     contract = beginning.contract.replace(
@@ -370,11 +380,9 @@ def agreed(base: Contract, corpus: Contract, speakers: SpeakersConfig) -> Lists:
     """The names that a run has which starts from `base` and learns from `corpus`.
 
     Raises:
-        UnisonError: the policy is none, or does not allow it; with what would.
+        UnisonError: there is no policy, or it does not allow it; with what would.
     """
     policy, donor = speakers.policy, speakers.donor
-    if policy is not None and policy not in POLICIES:
-        raise UnisonError(f"speakers.policy={policy}: expected one of {', '.join(POLICIES)}")
     there, here = Lists.of(base), Lists.of(corpus)
     new = [name for name in here.speakers if name not in there.speakers]
     gone = [name for name in there.speakers if name not in here.speakers]

@@ -8,6 +8,7 @@ import torch
 
 from unison.builders import build_discriminator, build_vocoder
 from unison.config.train import LOSSES, TrainConfig, model_name
+from unison.config.validate import nearest
 from unison.models.codec.codec import Codec
 from unison.models.codec.config import CodecConfig
 from unison.models.emotivoice.config import EmotiVoiceConfig
@@ -16,7 +17,7 @@ from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.precision import PRECISIONS
 from unison.style.config import NoStyleConfig
-from unison.training.config import STAGES, CodecLossConfig, NoLosses, SpeakerLossConfig, StageConfig
+from unison.training.config import POLICIES, STAGES, CodecLossConfig, NoLosses, SpeakerLossConfig, StageConfig
 from unison.vocoders.config import GriffinLimConfig, NoVocoderConfig
 from unison.vocoders.vocoder import Vocoder
 
@@ -146,6 +147,9 @@ def _training(config: TrainConfig) -> list[str]:
     if config.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         asked = f"trainer.accelerator={config.trainer.accelerator}"
         problems.append(f"{asked}: this machine has no CUDA device; auto takes what is there")
+    policy = config.speakers.policy
+    if policy is not None and policy not in POLICIES:
+        problems.append(f"speakers.policy={policy}: expected one of {', '.join(POLICIES)}{nearest(policy, POLICIES)}")
     stages = config.trainer.stages
     if not any(stage.steps for stage in stages.values()):
         several = isinstance(config.model, EmotiVoiceConfig)

@@ -39,6 +39,10 @@ class StageConfig:
     """Largest gradient norm of the generator and of the discriminators; 0 does not clip."""
 
 
+POLICIES = ("strict", "extend", "only_new", "replace")
+"""What may become of a base's speakers."""
+
+
 @dataclass
 class SpeakersConfig:
     """Whose voices a run has that starts from another's weights (init_from=)."""

@@ -26,6 +26,7 @@ from unison.contract.contract import Contract
 from unison.errors import UnisonError
 from unison.training.callbacks import CHECKPOINTS, METRICS
 from unison.training.checks import check
+from unison.training.foreseen import foresee
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,10 @@ def open_run(cfg: DictConfig) -> Run:
     tree = OmegaConf.create(OmegaConf.to_container(cfg))
     assert isinstance(tree, DictConfig)
     tree.name = name
-    return Run(tree, _typed(tree), folder)
+    config = validate(tree, TrainConfig)
+    if problems := [*check(config), *foresee(tree, config)]:
+        raise UnisonError(problems)
+    return Run(tree, config, folder)
 
 
 @contextlib.contextmanager
@@ -124,7 +128,10 @@ def _resumed(cfg: DictConfig) -> Run:
         own[knob] = cfg[knob]
     tree = with_overrides(own, cfg, overrides)
     log.info("resuming %s from step %d", folder, contract.step)
-    return Run(tree, _typed(tree), folder, resolved.path, contract)
+    config = validate(tree, TrainConfig)
+    if problems := check(config):
+        raise UnisonError(problems)
+    return Run(tree, config, folder, resolved.path, contract)
 
 
 def with_overrides(tree: DictConfig, cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -173,14 +180,6 @@ def job_name(overrides: Sequence[str]) -> str:
     name = ",".join(re.sub(r"[^\w.,+-]", "-", override) for override in sorted(overrides)) or "job"
     # a file system takes 255 bytes
     return name if len(name.encode()) <= 200 else f"job-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def _typed(tree: DictConfig) -> TrainConfig:
-    config = validate(tree, TrainConfig)
-    problems = check(config)
-    if problems:
-        raise UnisonError(problems)
-    return config
 
 
 def first_process() -> bool:

@@ -1,0 +1,49 @@
+"""What to type so that a run has the sizes of another's: presets of the tree by their names, and single fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from unison.config.tree import compose_root, flat, groups
+
+
+def overrides_of(there: DictConfig, here: DictConfig, differing: Mapping[str, Sequence[str]]) -> list[str]:
+    """Overrides that bring a run's groups to what another run has; as few as do.
+
+    Args:
+        there: the other run's configuration, resolved.
+        here: this run's.
+        differing: for each group the fields that matter and differ.
+    """
+    return [
+        override for group, fields in differing.items() if fields for override in _of_group(there, here, group, fields)
+    ]
+
+
+def _of_group(there: DictConfig, here: DictConfig, group: str, fields: Sequence[str]) -> list[str]:
+    theirs, ours = _leaves(there[group]), _leaves(here[group])
+    ways = []
+    if theirs.get("name") == ours.get("name"):
+        ways.append([f"{group}.{field}={_typed(theirs.get(field))}" for field in fields])
+    for choice in groups()[group]:
+        preset = _leaves(compose_root("train", [f"{group}={choice}"])[group])
+        if preset.get("name") == theirs.get("name"):
+            others = [field for field, value in theirs.items() if preset.get(field) != value]
+            ways.append([f"{group}={choice}", *(f"{group}.{field}={_typed(theirs[field])}" for field in others)])
+    return min(ways, key=len, default=[])
+
+
+def _leaves(node: Any) -> dict[str, Any]:
+    return flat(OmegaConf.to_container(node, resolve=True))
+
+
+def _typed(value: Any) -> str:
+    """A value as Hydra's grammar has it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_typed, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
