@@ -124,7 +124,8 @@ def test_a_stream_gives_samples_while_they_are_decoded(single: Path) -> None:
     voice._decoder = Scripted(lambda _: (noise(200, 0), True))
     text = "one two three four five six seven one two three four five six seven one two three"
     parts = [len(part) for part in voice.stream(Request(text, "anna"))]
-    assert len(parts) > 10
+    assert len(parts) > 8
+    assert max(parts) < 80 * HOP  # the last: what was held back
     assert sum(parts) == 200 * HOP
     (whole,) = voice.synthesize([Request(text, "anna")])
     assert len(whole.samples) == 200 * HOP
@@ -254,28 +255,22 @@ def test_a_loop_is_spoken_again_and_told(single: Path, caplog: pytest.LogCapture
     assert np.array_equal(streamed, audio.samples)
 
 
-def test_a_voice_that_only_loops_comes_to_an_end(tmp_path: Path, ckpt: Path) -> None:
-    """Rigged: whatever it hears it says the first code."""
-    voice: Any = load(ckpt, "cpu")
-    with torch.no_grad():
-        first = voice.voice.first
-        first.norm.weight.zero_()
-    original = FirstStage.head
+def test_a_voice_that_only_loops_comes_to_an_end(ckpt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rigged: whatever it hears, it says the first code of the codebook that is due."""
+    head = FirstStage.head
 
     def rigged(self: FirstStage, x: torch.Tensor) -> torch.Tensor:
-        logits = torch.zeros_like(original(self, x))
+        logits = torch.zeros_like(head(self, x))
         logits[..., [0, 32]] = 100.0
         return logits
 
-    FirstStage.head = rigged  # type: ignore[method-assign]
-    try:
-        (audio,) = voice.synthesize([Request("one two. three four.", "anna")])
-    finally:
-        FirstStage.head = original  # type: ignore[method-assign]
+    monkeypatch.setattr(FirstStage, "head", rigged)
+    (audio,) = load(ckpt, "cpu").synthesize([Request("one two. three four.", "anna", guidance=2.0)])
     retries = audio.details["retries"]
     assert [retry["done"] for retry in retries] == [*["spoken again"] * 3, "cut there"] * 2
     assert {retry["why"] for retry in retries} == {"it repeats itself"}
     assert audio.seconds < 1
+    assert audio.details["tokens"] <= 8 * (2 * 62 + 16)  # nothing was decoded when the loop had been seen
 
 
 def test_numbers_that_are_none_are_said_not_spoken(single: Path) -> None:
@@ -400,6 +395,21 @@ def test_a_voice_without_its_second_stage_is_refused(tmp_path: Path) -> None:
     path = made(tmp_path / "a.ckpt", codebooks=4)
     with pytest.raises(UnisonError, match=r"gives 2 of the codec's 4 codebooks .* train a second stage"):
         load(path, "cpu")
+
+
+# -- a voice that was trained ------------------------------------------------------------------------------------------
+
+
+def test_a_trained_voice_speaks_and_its_export_the_same(metavoice_folder: Path, infer: Infer, tmp_path: Path) -> None:
+    assert infer(f"ckpt={metavoice_folder}", f"out={tmp_path}/voice", command="export").code == 0
+    trained, exported = (load(path, "cpu") for path in (metavoice_folder, tmp_path / "voice"))
+    assert isinstance(trained, MetaVoiceSynthesizer)
+    statistics = trained.contract.statistics
+    assert trained.room.seconds_per_token == statistics["seconds_per_token"]
+    assert trained.room.longest_seconds == statistics["longest_seconds"]
+    samples, rate = trained.speak("one two", "bert", seed=2)
+    assert rate == RATE
+    assert np.array_equal(exported.speak("one two", "bert", seed=2)[0], samples)
 
 
 # -- the command -------------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,7 +22,7 @@ from unison.config.compilation import CompileConfig
 from unison.contract.contract import Contract
 from unison.errors import UnisonError
 from unison.inference.audio import Audio, pause_after
-from unison.inference.monologue import Heard, Monologue
+from unison.inference.monologue import Frame, Heard, Monologue
 from unison.inference.pieces import Room
 from unison.inference.reference import Embeddings, read_reference
 from unison.inference.request import Request
@@ -37,6 +39,8 @@ GUIDANCE = 3.0
 TEMPERATURE = 1.0
 TOP_P = 0.95
 """Where a request says nothing."""
+AT_ONCE_SECONDS = 0.25
+"""The codec decodes so much at a time, so that its many small steps do not hold up the first stage."""
 
 Key = tuple[Path, ...]
 
@@ -53,6 +57,8 @@ class _Speech:
     digests: list[str]
     """Of the reference's files."""
     texts: list[str]
+    expected: int
+    """Tokens that it will take."""
     timings: dict[str, float] = field(default_factory=dict)
     tokens: int = 0
     """How many have been decoded."""
@@ -73,6 +79,8 @@ class _Delivery:
     voiceover: Voiceover
     start: float
     """When it was begun."""
+    frames: list[Frame] = field(default_factory=list)
+    """What stays but has not sounded yet."""
     checked: bool = False
     """Whether the first stage's numbers have been looked at."""
 
@@ -110,6 +118,8 @@ class MetaVoiceSynthesizer(Synthesizer):
             second_window=None if voice.second is None else voice.second.config.max_positions,
             encode=self.tokenizer.encode,
         )
+
+        self._at_once = math.ceil(AT_ONCE_SECONDS * self.room.frame_rate) if voice.second is None else sys.maxsize
 
     @property
     def sample_rate(self) -> int:
@@ -164,7 +174,8 @@ class MetaVoiceSynthesizer(Synthesizer):
             problems.append(f"nothing to read aloud in {request.text!r}")
         if problems:
             raise UnisonError(problems)
-        return _Speech(index, whole, speaker.to(self.device), digests, texts)
+        expected = self.room.expected_of(texts) * self._first.config.codebooks
+        return _Speech(index, whole, speaker.to(self.device), digests, texts, expected)
 
     def _named(self, name: str | None) -> Tensor:
         if not self.contract.speakers:
@@ -215,7 +226,8 @@ class MetaVoiceSynthesizer(Synthesizer):
                 yield delivery, self._sound(delivery, heard, pause)
                 if on_progress is not None:
                     done += len(piece.tokens)
-                    on_progress(len(piece.tokens), done + sum(delivery.monologue.left for delivery in active))
+                    left = sum(d.monologue.left for d in active) + sum(speech.expected for speech in waiting)
+                    on_progress(len(piece.tokens), done + left)
             active = [delivery for delivery in active if not delivery.monologue.done]
 
     def _begin(self, speech: _Speech) -> _Delivery:
@@ -260,11 +272,13 @@ class MetaVoiceSynthesizer(Synthesizer):
         """The samples that are certain with what was heard."""
         speech, parts = delivery.speech, list[np.ndarray]()
         try:
-            if heard.frames:
-                codes = self._all_codes(speech, heard)
+            delivery.frames += heard.frames
+            if delivery.frames and (heard.ended is not None or len(delivery.frames) >= self._at_once):
+                codes = self._all_codes(speech, delivery.frames, heard)
                 start = time.perf_counter()
                 parts.append(delivery.voiceover.feed(codes))
                 speech.spend("codec", time.perf_counter() - start)
+                delivery.frames = []
             if delivery.monologue.done:
                 parts.append(delivery.voiceover.silence(0))
             elif heard.ended is not None and (seconds := pause_after(heard.ended, pause)):
@@ -276,9 +290,9 @@ class MetaVoiceSynthesizer(Synthesizer):
             speech.first_sound = time.perf_counter() - delivery.start
         return samples
 
-    def _all_codes(self, speech: _Speech, heard: Heard) -> Tensor:
+    def _all_codes(self, speech: _Speech, frames: list[Frame], heard: Heard) -> Tensor:
         """Frames as codes of all codebooks [K, n]: with a second stage those of a whole piece."""
-        codes = as_codes(heard.frames, self._first.config.codebooks)
+        codes = as_codes(frames, self._first.config.codebooks)
         if self.voice.second is None:
             return codes
         assert heard.ended is not None

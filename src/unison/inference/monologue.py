@@ -77,6 +77,8 @@ class Monologue:
             again: whether another seed can make a difference.
         """
         self._texts = deque(texts)
+        self._waiting = room.expected_of(texts)
+        """Frames that are expected of texts not begun."""
         self._room, self._seed, self._early, self._again = room, seed, early, again
         self._before: tuple[str, list[Frame]] | None = None
         """The piece that was spoken last."""
@@ -101,7 +103,7 @@ class Monologue:
     @property
     def left(self) -> int:
         """Tokens that are still expected."""
-        frames = sum(self._room.expected(len(self._room.encode(text))) for text in self._texts)
+        frames = self._waiting
         if self._piece is not None:
             frames += max(self._piece.expected - len(self._piece.frames), 1)
         return frames * self._room.layout.codebooks
@@ -133,6 +135,7 @@ class Monologue:
         if done and piece.narrow and not piece.given and (halves := self._room.halves(piece.text))[1:]:
             self._report("it fills the model's window", "cut in two")
             self._texts.extendleft(reversed(halves))
+            self._waiting += self._room.expected_of(halves)
             self._begin()
             return Heard()
         if done:
@@ -151,6 +154,7 @@ class Monologue:
             return
         text, room = self._texts.popleft(), self._room
         own = room.encode(text)
+        self._waiting -= room.expected(len(own))
         tokens, carried, bound = own, list[Frame](), room.bound(len(own))
         if self._before is not None:
             before, frames = self._before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,10 @@ class Room:
     def expected(self, text: int) -> int:
         """Frames that a text of so many tokens takes."""
         return math.ceil(text * self.seconds_per_token * self.frame_rate)
+
+    def expected_of(self, texts: Iterable[str]) -> int:
+        """Frames that these texts take."""
+        return sum(self.expected(len(self.encode(text))) for text in texts)
 
     def plausible(self, text: int) -> int:
         """Frames within which it should have ended."""
