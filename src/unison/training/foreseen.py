@@ -57,7 +57,7 @@ def foresee(tree: DictConfig, config: TrainConfig) -> list[str]:
 
 def _of_voice(found: ResolvedCkpt, base: Contract, tree: DictConfig, config: TrainConfig) -> list[str]:
     speakers, ours = config.speakers, _without_corpus(base, tree, config)
-    if problems := kind_problems(base, ours):
+    if (problems := kind_problems(base, ours)) or base.tokenizer:  # of a language model's stages one alone need be this
         return problems
     problems = _sizes(
         base, ours, tree, config, [name for name in _GROUPS if name != "vocoder" or not config.vocoder_from]
