@@ -94,7 +94,8 @@ class Sampler:
 
     def _arrange(self) -> None:
         def column(values: list[float]) -> Tensor:
-            return torch.tensor(values, device=self._device)[:, None]
+            # a setting may be an int, which can't weigh a float
+            return torch.tensor(values, device=self._device)[:, None].float()
 
         chosen = self._settings
         self._greedy = all(one.temperature == 0 for one in chosen)
@@ -105,7 +106,7 @@ class Sampler:
         if any(one.top_p is not None for one in chosen):
             self._top_p = column([1.0 if one.top_p is None else one.top_p for one in chosen])
         if any(one.top_k is not None for one in chosen):
-            self._top_k = column([self._size if one.top_k is None else one.top_k for one in chosen])
+            self._top_k = column([self._size if one.top_k is None else one.top_k for one in chosen]).long()
 
     def draw(self, steps: int) -> Tensor | None:
         """Gumbel noise [steps, B, V] for the next steps, zero for what is greedy; None where all is."""
