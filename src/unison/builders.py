@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from unison.adapters import insert, lora_of, merged
 from unison.audio.geometry import AudioGeometry
 from unison.config.prepare import TextConfig
 from unison.config.train import MODELS, VOCODERS
@@ -133,6 +134,8 @@ def _metavoice(contract: Contract) -> MetaVoice:
     first = second = None
     if "first_stage" in sizes:
         first = FirstStage(validate(sizes["first_stage"], FirstStageConfig), codebook_size, dim)
+        if (lora := lora_of(contract)) is not None:
+            insert(first.blocks, lora)
     if "second_stage" in sizes:
         second = SecondStage(validate(sizes["second_stage"], SecondStageConfig), codebook_size, dim)
     return MetaVoice(parts["codec"], parts["speaker_encoder"], first, second, len(contract.speakers))
@@ -160,11 +163,12 @@ def _emotivoice(contract: Contract) -> Voice:
 
 
 def trained_voice(contract: Contract, weights: Mapping[str, Tensor], where: str = "") -> nn.Module:
-    """What a contract describes with its trained weights, weight norm folded, in eval mode.
+    """What a contract describes with its trained weights, weight norm folded, adapters merged, in eval mode.
 
     Raises:
         UnisonError: tensors are missing, left over or of another shape, each named behind `where`.
     """
+    contract, weights = merged(contract, weights)
     voice = fold_weight_norm(build_voice(contract))
     state = folded(weights)
     check_state(voice.state_dict(), state, where)

@@ -53,7 +53,7 @@ COMMANDS = {
         "unison.inference.run:infer",
         "unison.config.infer:InferConfig",
         'python infer.py ckpt=outputs/demo text="Hello, world" speaker=alice',
-        ("ckpt", "text", "text_file", "speaker", "prompt", "reference", "out", "style_path"),
+        ("ckpt", "text", "text_file", "speaker", "prompt", "reference", "adapters", "out", "style_path"),
         short={"compile": "compile.mode"},
     ),
     "prepare": Command(

@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from unison.adapters import KIND, merged
 from unison.builders import STAGES_OF_METAVOICE
 from unison.contract.checkpoint import ResolvedCkpt, read_weights, resolve_ckpt
 from unison.contract.contract import Contract
@@ -41,7 +42,7 @@ class Part:
 
 
 def parts_in(found: ResolvedCkpt) -> tuple[Contract, dict[str, Part]]:
-    """The contract of a checkpoint of the MetaVoice family, and its parts by name.
+    """The contract of a checkpoint of the MetaVoice family, and its parts by name, adapters merged.
 
     Raises:
         UnisonError: it is of another family.
@@ -49,6 +50,9 @@ def parts_in(found: ResolvedCkpt) -> tuple[Contract, dict[str, Part]]:
     contract, weights = read_weights(found)
     if contract.family != "metavoice":
         raise UnisonError(f"{found.path}: holds a voice of the {contract.family} family, which has no such parts")
+    if contract.kind == KIND:
+        raise UnisonError(f"{found.path}: holds adapters without their base; give the run that they are from")
+    _, weights = merged(contract, weights)
     tree = contract.tree()
     model = tree.model
     own = {

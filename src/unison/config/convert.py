@@ -37,7 +37,8 @@ class ConvertConfig:
     """For MetaVoice, what its codes mean: the Hugging Face EnCodec (a local folder, or facebook/encodec_24khz), or a
     codec that was trained here."""
     steps: int | None
-    """Of EmotiVoice, how many steps the weights have learnt, where neither the generator's name nor a do_ file says it."""
+    """Of EmotiVoice, how many steps the weights have learnt, where neither the generator's name nor a do_ file says
+    it."""
     ckpt: str | None
     """For to=: a checkpoint file or a run folder."""
     out: str

@@ -60,6 +60,8 @@ class InferConfig(SpeakConfig):
     """Share of the probability, from the likeliest on, that is drawn from; 1 is all. Null takes 0.95."""
     top_k: int | None
     """How many of the likeliest are drawn from; null takes all."""
+    adapters: str | None
+    """A folder of adapters that were fine-tuned on this very checkpoint (`unison export adapters=separate`)."""
     out: str | None
     """A .wav or .flac file; with several texts a folder. Null writes to outputs/speech. A .json with the same name lies
     beside each."""

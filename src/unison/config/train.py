@@ -8,6 +8,7 @@ from typing import Any
 from unison.audio.geometry import AudioGeometry
 from unison.config.allowlist import target_problems
 from unison.config.compilation import CompileConfig
+from unison.config.finetune import FINETUNES
 from unison.config.prepare import TextConfig
 from unison.data.config import LoaderConfig
 from unison.errors import UnisonError
@@ -80,6 +81,9 @@ class TrainConfig:
     """Mel to waveform."""
     codec: Any = field(metadata={"variants": CODECS})
     """What turns waveforms into codes and back, for a language model."""
+    finetune: Any = field(metadata={"variants": FINETUNES})
+    """What of init_from='s first stage learns: full, last_blocks or lora, at its own sizes and geometry; none is no
+    fine-tuning."""
     discriminator: DiscriminatorConfig
     precision: PrecisionConfig
     optim: OptimConfig

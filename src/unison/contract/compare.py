@@ -71,7 +71,7 @@ def compare(a: Contract, b: Contract) -> list[Difference]:
         *_fields("precision", a.precision, b.precision, "rounding differs; `unison compare` measures it", free=_ALL),
         *_fields("data", a.data, b.data, "learnt from other recordings", free=_ALL),
     ]
-    for name in ("trainer", "losses", "optim", "discriminator", "seed"):
+    for name in ("trainer", "finetune", "losses", "optim", "discriminator", "seed"):
         there, here = _leaves(x.get(name)), _leaves(y.get(name))
         found += _fields("training", there, here, _TRAINING, free=_ALL, prefix=name)
     if a.weights_digest and b.weights_digest:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from unison import adapters
 from unison.config.tools import ExportConfig
 from unison.config.validate import validate
 from unison.contract.checkpoint import ResolvedCkpt, read_weights, resolve_ckpt
@@ -20,6 +22,9 @@ from unison.style.folder import STYLE, copy_encoder, encoder_folder
 from unison.vocoders.weight_norm import folded
 
 log = logging.getLogger(__name__)
+
+_ADAPTERS = {"merged": adapters.merged, "separate": adapters.separated}
+"""What becomes of a voice's adapters."""
 
 
 def portable(contract: Contract) -> Contract:
@@ -87,12 +92,23 @@ def run(cfg: DictConfig) -> None:
         UnisonError: the checkpoint is missing or damaged; there is something at `out` already.
     """
     config = validate(cfg, ExportConfig)
-    if problems := place_problems(config.out):
+    problems = place_problems(config.out)
+    if config.adapters not in _ADAPTERS:
+        problems.append(f"adapters={config.adapters}: expected one of {', '.join(_ADAPTERS)}")
+    if problems:
         raise UnisonError(problems)
     found = resolve_ckpt(config.ckpt)
     contract, weights = read_weights(found)
-    parent = {"role": "exported from", "digest": contract.digest, "step": contract.step}
+    if contract.kind == adapters.KIND:
+        raise UnisonError(f"ckpt={config.ckpt}: holds adapters without their base, exported already")
+    parent: dict[str, Any] = {"role": "exported from", "digest": contract.digest, "step": contract.step}
+    lora = adapters.lora_of(contract)
+    if lora is not None:
+        parent |= {"adapters": config.adapters, "lora": asdict(lora)}
+    elif config.adapters == "separate":
+        raise UnisonError(f"adapters=separate: ckpt={config.ckpt} has none; it was not trained with finetune=lora")
     contract = contract.replace(parents=[parent, *contract.parents])
+    contract, weights = _ADAPTERS[config.adapters](contract, weights)
     folder = write_folder(Path(config.out).expanduser(), contract, weights, found)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}  {size / 1e6:.1f} MB")

@@ -11,14 +11,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from unison.adapters import KIND, base_of, joined
 from unison.builders import trained_voice
 from unison.compilation import Compilation, compile_module
 from unison.config.compilation import CompileConfig
-from unison.contract.checkpoint import read_state, resolve_ckpt
+from unison.contract.checkpoint import ResolvedCkpt, read_state, read_weights, resolve_ckpt
 from unison.contract.contract import Contract
-from unison.contract.weights import check_weights
+from unison.contract.weights import check_weights, weights_digest
 from unison.errors import UnisonError
 from unison.inference.audio import MAX_PAUSE_SECONDS, PAUSE_SECONDS, Audio
 from unison.inference.request import KNOBS, Request, foreign_knobs
@@ -236,6 +237,7 @@ def load(
     style_path: str | None = None,
     compile: CompileConfig = OFF,
     requests: Sequence[Request] = (),
+    adapters: str | Path | None = None,
 ) -> Synthesizer:
     """The synthesizer of a checkpoint file, a run folder or an exported folder.
 
@@ -249,13 +251,14 @@ def load(
         compile: whether torch.compile makes code of the layers, when they first speak.
         requests: what will be asked of it; knobs that its family does not have are refused before the weights are
             looked at.
+        adapters: the folder of adapters that were fine-tuned on this very checkpoint.
 
     Raises:
         UnisonError: the checkpoint is missing, damaged or not one of ours; device or precision are not to be had.
     """
     target = choose_device(device)
     found = resolve_ckpt(ckpt)
-    contract, weights = read_state(found)
+    contract, weights = read_state(found) if adapters is None else _adapted(found, adapters)
     if style_path is None and (beside := encoder_folder(contract, found)) is not None:
         style_path = str(beside)
     family = _family(contract, str(ckpt))
@@ -278,8 +281,23 @@ def load(
     return make(contract, voice.to(target), policy, target, compile=compile, **own)
 
 
+def _adapted(found: ResolvedCkpt, adapters: str | Path) -> tuple[Contract, dict[str, Tensor]]:
+    """The voice of a checkpoint with adapters of its own."""
+    base, weights = read_weights(found)
+    try:
+        contract, whole = joined(*read_weights(resolve_ckpt(adapters, "adapters")), base, weights)
+    except UnisonError as error:
+        where = f"adapters={adapters}: "
+        problems = [where + problem.removeprefix(where) for problem in error.problems]
+        raise UnisonError(problems) from error
+    return contract.replace(weights_digest=weights_digest(whole)), whole
+
+
 def _family(contract: Contract, ckpt: str) -> type[Synthesizer]:
     """The class that speaks with what a contract describes."""
+    if contract.kind == KIND:
+        base = f"<the voice of the weights {str(base_of(contract).get('weights'))[:12]}…>"
+        raise UnisonError(f"ckpt={ckpt}: holds adapters without their base: ckpt={base} adapters={ckpt}")
     if contract.kind != "tts":
         raise UnisonError(f"ckpt={ckpt}: holds a {contract.kind.replace('_', ' ')}, which speaks nothing by itself")
     if contract.family not in _FAMILIES:

@@ -12,7 +12,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from unison.adapters import around, merged
 from unison.audio.geometry import AudioGeometry
+from unison.builders import STAGES_OF_METAVOICE
 from unison.config.train import TrainConfig, model_name
 from unison.contract.checkpoint import (
     DISCRIMINATOR_PREFIX,
@@ -259,10 +261,12 @@ def _voice(
 def _language_model(ckpt: str, config: TrainConfig, contract: Contract) -> Beginning:
     """The stages of `ckpt`; its named voices are vectors that do not learn, so the corpus's only join them."""
     base, weights = read_weights(resolve_ckpt(ckpt, "init_from"))
+    _, weights = merged(base, weights)
     policy = config.speakers.policy
     joined = contract.speakers if policy == "replace" else appended(base.speakers, contract.speakers)
     ours = contract.replace(speakers=joined, statistics=_widest(base.statistics, contract.statistics))
-    problems = told(incompatibilities(base.replace(speakers=joined, statistics=ours.statistics), ours))
+    there = as_of(model_name(config.model), base).replace(speakers=joined, statistics=ours.statistics)
+    problems = told(incompatibilities(there, ours))
     if policy not in (None, "extend", "replace"):
         problems.append(
             f"speakers.policy={policy}: a language model has no table of speakers to hold; extend (voices join the"
@@ -276,6 +280,16 @@ def _language_model(ckpt: str, config: TrainConfig, contract: Contract) -> Begin
     parent = {"role": "init_from", "digest": base.digest, "step": base.step, "weights": base.weights_digest}
     log.info("starting from the weights of %s at step %d", ckpt, base.step)
     return Beginning(ours.replace(parents=[parent], trained=dict(base.trained)), weights)
+
+
+def as_of(model: str, base: Contract) -> Contract:
+    """What a voice of two stages says of itself, as if the run of the stage that `model` is had been its last."""
+    stage = base.components.get(STAGES_OF_METAVOICE.get(model, ""))
+    if stage is None or "model" not in stage:
+        return base
+    tree = base.tree()
+    tree.model = stage["model"]
+    return base.replace(config=OmegaConf.to_yaml(tree))
 
 
 def _widest(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -433,7 +447,7 @@ def start(task: Task, beginning: Beginning) -> None:
     if not beginning.weights:
         return
     own = task.voice.state_dict()
-    weights = split(beginning.weights, own)
+    weights = around(split(beginning.weights, own), own)
     a_part = all(name.startswith(VOCODER) for name in weights)
     check_state({name: own[name] for name in own if not a_part or name.startswith(VOCODER)}, weights)
     task.voice.load_state_dict(own | weights)

@@ -17,6 +17,7 @@ from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.precision import PRECISIONS
 from unison.style.config import NoStyleConfig
+from unison.training import finetuning
 from unison.training.config import POLICIES, STAGES, CodecLossConfig, NoLosses, SpeakerLossConfig, StageConfig
 from unison.vocoders.config import GriffinLimConfig, NoVocoderConfig
 from unison.vocoders.vocoder import Vocoder
@@ -29,7 +30,11 @@ VOICELESS = ("codec", "speaker_encoder")
 
 def check(config: TrainConfig) -> list[str]:
     """Every contradiction in a training configuration, each with what to do."""
-    return [*_audio(config), *_training(config), *(_choices(config) or _modules(config))]
+    return [
+        *_audio(config),
+        *_training(config),
+        *(_choices(config) or [*_modules(config), *finetuning.problems(config)]),
+    ]
 
 
 def _audio(config: TrainConfig) -> list[str]:

@@ -26,6 +26,7 @@ from unison.contract.contract import Contract
 from unison.errors import UnisonError
 from unison.training.callbacks import CHECKPOINTS, METRICS
 from unison.training.checks import check
+from unison.training.finetuning import of_base
 from unison.training.foreseen import foresee
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ def open_run(cfg: DictConfig) -> Run:
     tree = OmegaConf.create(OmegaConf.to_container(cfg))
     assert isinstance(tree, DictConfig)
     tree.name = name
+    tree = of_base(tree, list(hydra.overrides.task) if hydra is not None else [])
     config = validate(tree, TrainConfig)
     if problems := [*check(config), *foresee(tree, config)]:
         raise UnisonError(problems)

@@ -19,7 +19,16 @@ from unison.errors import UnisonError
 from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.style.config import CLASSES
 from unison.style.folder import encoder_folder
-from unison.training.beginnings import KINDS, heard, kind_problems, optimizer_problems, style_problems, told, untrained
+from unison.training.beginnings import (
+    KINDS,
+    as_of,
+    heard,
+    kind_problems,
+    optimizer_problems,
+    style_problems,
+    told,
+    untrained,
+)
 from unison.training.freezing import learning
 from unison.training.moments import stored
 from unison.training.presets import overrides_of
@@ -36,7 +45,7 @@ def foresee(tree: DictConfig, config: TrainConfig) -> list[str]:
             continue
         try:
             found = resolve_ckpt(ckpt, knob)
-            own = of_base(found, read_contract(found.path), tree, config)
+            own = of_base(found, as_of(model_name(config.model), read_contract(found.path)), tree, config)
         except UnisonError as error:
             own = [problem.removeprefix(f"{knob}={ckpt}: ") for problem in error.problems]
         problems += [f"{knob}={ckpt}: {problem}" for problem in own]

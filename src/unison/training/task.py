@@ -28,6 +28,7 @@ from unison.contract.weights import weights_digest
 from unison.errors import UnisonError
 from unison.precision import PrecisionPolicy, finite_check
 from unison.training.config import OptimizerConfig, StageConfig
+from unison.training.finetuning import frozen
 from unison.training.freezing import HeldRows, held_rows, learning
 from unison.training.moments import Moments, go_on
 from unison.training.schedule import learning_rate, step_seed
@@ -88,7 +89,7 @@ class Task(pl.LightningModule):
         self.progress = Progress(self.STAGES[0])
         self.trained = dict.fromkeys(self.STAGES, 0)
         self.held_rows = held_rows(contract)
-        self.learning = learning(voice, config.freeze, self.held_rows)
+        self.learning = learning(voice, [*config.freeze, *frozen(voice, config.finetune)], self.held_rows)
         self._held = HeldRows(voice, self.held_rows)
         self.moments: Moments = {}
         self.stopped_by: str | None = None

@@ -1,0 +1,117 @@
+"""Fine-tuning a first stage: the base's sizes and geometry, and which of its parameters learn (``finetune=``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from unison import adapters
+from unison.builders import STAGES_OF_METAVOICE
+from unison.config.finetune import LastBlocksConfig, LoraConfig, NoFinetuning
+from unison.config.train import TrainConfig
+from unison.contract.checkpoint import read_contract, resolve_ckpt
+from unison.contract.contract import Contract
+from unison.errors import UnisonError
+from unison.models.metavoice.config import FirstStageConfig
+from unison.models.metavoice.first_stage import FirstStage
+from unison.models.metavoice.voice import MetaVoice
+
+MODEL = "metavoice_first"
+_FREE = ("dropout", "speaker_dropout")
+"""Of a model's settings, those that its weights do not depend on."""
+
+
+def of_base(tree: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The configuration with the sizes and the geometry of the base that `finetune=` goes on from.
+
+    Args:
+        tree: a composed configuration.
+        overrides: what was typed.
+
+    Raises:
+        UnisonError: there is no such base; sizes that were typed are not its own.
+    """
+    name = (tree.get("finetune") or {}).get("name", "none")
+    if name == "none":
+        return tree
+    if tree.model.get("name") != MODEL:
+        raise UnisonError(f"finetune={name}: for model={MODEL} alone, found model={tree.model.get('name')}")
+    if tree.init_from is None:
+        raise UnisonError(
+            f"finetune={name} goes on from a voice: init_from=<a MetaVoice that was converted or trained>"
+        )
+    base = read_contract(resolve_ckpt(tree.init_from, "init_from").path)
+    try:
+        model = first_stage_of(base)
+    except UnisonError as error:
+        raise UnisonError([f"init_from={tree.init_from}: {problem}" for problem in error.problems]) from error
+    sizes = {key: value for key, value in model.items() if key not in _FREE}
+    theirs = OmegaConf.create({"model": sizes, "audio": base.geometry})
+    if problems := [line for override in overrides if (line := _contradiction(override, tree, theirs, name))]:
+        raise UnisonError(problems)
+    merged = OmegaConf.merge(tree, theirs)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def first_stage_of(base: Contract) -> Mapping[str, Any]:
+    """The settings of a voice's first stage, by the name of each.
+
+    Raises:
+        UnisonError: it has none.
+    """
+    if base.family != "metavoice" or base.kind != "tts":
+        kind = base.kind.replace("_", " ").replace("tts", "voice")
+        raise UnisonError(f"holds a {kind} of the {base.family} family; finetune= goes on from a MetaVoice")
+    model: Any = OmegaConf.to_container(base.tree().model)
+    if STAGES_OF_METAVOICE[model["name"]] == "first_stage":
+        return dict(model)
+    return dict(base.components["first_stage"]["model"])
+
+
+def problems(config: TrainConfig) -> list[str]:
+    """What is wrong with how a run is to be fine-tuned."""
+    finetune, model = config.finetune, config.model
+    if isinstance(finetune, NoFinetuning) or not isinstance(model, FirstStageConfig):
+        return []
+    if isinstance(finetune, LastBlocksConfig) and not 1 <= finetune.blocks <= model.layers:
+        return [f"finetune.blocks={finetune.blocks}: the first stage has {model.layers}; expected 1 to {model.layers}"]
+    if isinstance(finetune, LoraConfig):
+        with torch.device("meta"):
+            return adapters.problems(finetune, FirstStage(model, 2, 2).blocks)
+    return []
+
+
+def frozen(voice: nn.Module, finetune: object) -> list[str]:
+    """Names of the parameters that fine-tuning leaves as they are."""
+    names = [name for name, _ in voice.named_parameters()]
+    if isinstance(finetune, LoraConfig):
+        return [name for name in names if not adapters.is_adapter(name)]
+    if isinstance(finetune, LastBlocksConfig):
+        assert isinstance(voice, MetaVoice)
+        assert voice.first is not None
+        layers = len(voice.first.blocks)
+        last = [f"first.blocks.{layer}." for layer in range(layers - finetune.blocks, layers)]
+        return [name for name in names if not name.startswith(("first.norm.", *last))]
+    return []
+
+
+def _contradiction(override: str, tree: DictConfig, theirs: DictConfig, name: str) -> str | None:
+    """Why an override can't be had: it asks for other sizes or another geometry than the base's."""
+    key = override.lstrip("+").partition("=")[0]
+    # model=metavoice_first says what is trained, and not of which sizes
+    if key.partition(".")[0] not in theirs or override == f"model={MODEL}":
+        return None
+    wanted, own = OmegaConf.select(tree, key), OmegaConf.select(theirs, key)
+    if own is None or wanted == own:
+        return None
+    if OmegaConf.is_config(own):
+        differing = [field for field in own if wanted.get(field) != own[field]]
+        if not differing:
+            return None
+        key, own = f"{key}.{differing[0]}", own[differing[0]]
+    return f"{override}: finetune={name} goes on with the base's own sizes and geometry ({key}={own}); leave it out"

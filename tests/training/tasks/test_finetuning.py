@@ -1,0 +1,192 @@
+"""Fine-tuning a first stage: what learns, what stays, what a checkpoint says of it, and speaking with adapters."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from tests.conftest import Command
+from unison.builders import build_voice, trained_voice
+from unison.contract.checkpoint import read_contract, read_weights, resolve_ckpt
+from unison.contract.exported import read_exported
+from unison.inference.synthesizer import load
+from unison.models.metavoice.first_stage import FirstStage
+from unison.models.metavoice.voice import MetaVoice
+from unison.training.run import train
+
+Make = Callable[..., DictConfig]
+QUICK = [
+    "trainer.stages.first_stage.steps=4",
+    "trainer.stages.first_stage.warmup_steps=0",
+    "trainer.stages.first_stage.learning_rate=0.01",
+    "finetune.dropout=0.3",
+    "finetune.rank=3",
+    "callbacks.checkpoints.every_steps=2",
+]
+
+
+@pytest.fixture(scope="session")
+def finetune(config: Make, metavoice_folder: Path) -> Make:
+    """``finetune("lora", …)``: the configuration of a short run from the tiny MetaVoice."""
+    quick: list[str] = config.__globals__["QUICK"]  # type: ignore[attr-defined]
+
+    def make(how: str, *more: str, base: Path = metavoice_folder) -> DictConfig:
+        own = [item for item in QUICK if how == "lora" or not item.startswith("finetune.")]
+        return config(f"finetune={how}", f"name={how}", f"init_from={base}", *own, *more, of=quick)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def lora_folder(finetune: Make) -> Path:
+    """A run of adapters."""
+    pytest.importorskip("peft")
+    return trained(finetune("lora"))
+
+
+def trained(cfg: DictConfig) -> Path:
+    train(cfg)
+    return Path(cfg.outputs) / cfg.name
+
+
+def first_of(folder: Path) -> FirstStage:
+    voice = trained_voice(*read_weights(resolve_ckpt(folder)))
+    assert isinstance(voice, MetaVoice)
+    assert voice.first is not None
+    return voice.first
+
+
+def changed(folder: Path, base: Path) -> set[str]:
+    """Names of a run's parameters, without those of adapters, that are not what they were."""
+    own, old = (read_weights(resolve_ckpt(f))[1] for f in (folder, base))
+    same = {name.replace(".base_layer", "") for name in own if ".lora_" not in name}
+    assert same == set(old)
+    return {name for name in own if ".lora_" not in name and not own[name].equal(old[name.replace(".base_layer", "")])}
+
+
+def tokens() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    return torch.randint(0, 200, (2, 12)), torch.randn(2, 8)
+
+
+def test_the_last_blocks(finetune: Make, metavoice_folder: Path) -> None:
+    folder = trained(finetune("last_blocks"))
+    learnt = changed(folder, metavoice_folder)
+    assert learnt
+    assert all(name.startswith(("first.blocks.0.", "first.norm.")) for name in learnt), learnt
+
+
+def test_adapters_learn_and_nothing_else(
+    lora_folder: Path, metavoice_folder: Path, payload: Callable[[Path], dict[str, Any]]
+) -> None:
+    assert not changed(lora_folder, metavoice_folder)
+    _, weights = read_weights(resolve_ckpt(lora_folder))
+    ups = [tensor for name, tensor in weights.items() if ".lora_B" in name]
+    assert len(ups) == 4
+    assert all(up.shape[1] == 3 and up.any() for up in ups)
+    (optimizer,) = payload(lora_folder)["optimizer_states"]
+    names = optimizer["param_groups"][0]["param_names"]
+    assert len(names) == len(optimizer["state"]) == 8
+    assert all(".lora_" in name for name in names)
+    contract = read_contract(resolve_ckpt(lora_folder).path)
+    assert contract.tree().finetune == {
+        "name": "lora",
+        "rank": 3,
+        "alpha": 32.0,
+        "dropout": 0.3,
+        "targets": ["qkv", "out", "up", "down"],
+    }
+    base = read_contract(resolve_ckpt(metavoice_folder).path)
+    assert contract.parents == [
+        {"role": "init_from", "digest": base.digest, "step": base.step, "weights": base.weights_digest}
+    ]
+
+
+def test_a_checkpoint_rebuilds_itself(lora_folder: Path) -> None:
+    contract, weights = read_weights(resolve_ckpt(lora_folder))
+    adapted = build_voice(contract).eval()
+    adapted.load_state_dict(weights)
+    asked, speaker = tokens()
+    expected = adapted.first.logits(asked, speaker)
+    torch.testing.assert_close(first_of(lora_folder).logits(asked, speaker), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_merged_and_separate(
+    lora_folder: Path, metavoice_folder: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, speaker = tokens()
+    contract, weights = read_weights(resolve_ckpt(lora_folder))
+    adapted = build_voice(contract).eval()
+    adapted.load_state_dict(weights)
+    expected = adapted.first.logits(asked, speaker)
+    base = first_of(metavoice_folder).logits(asked, speaker)
+    assert not torch.allclose(base, expected, atol=1e-3)
+    # speaking needs no peft
+    monkeypatch.setitem(sys.modules, "peft", None)
+    for how in ("merged", "separate"):
+        assert command("export", f"ckpt={lora_folder}", f"out={tmp_path / how}", f"adapters={how}").code == 0
+    plain, tensors = read_exported(tmp_path / "merged")
+    assert not [name for name in tensors if "lora" in name or "base_layer" in name]
+    assert plain.tree().finetune == {"name": "none"}
+    assert plain.parents[0]["digest"] == contract.digest
+    assert plain.parents[0]["adapters"] == "merged"
+    torch.testing.assert_close(first_of(tmp_path / "merged").logits(asked, speaker), expected, rtol=1e-5, atol=1e-5)
+    own, kept = read_exported(tmp_path / "separate")
+    assert all(".lora_" in name or name == "speakers" for name in kept)
+    assert own.kind == "adapters"
+    exported = tmp_path / "base"
+    assert command("export", f"ckpt={metavoice_folder}", f"out={exported}").code == 0
+    for ckpt in (metavoice_folder, exported):
+        voice = load(ckpt, "cpu", adapters=tmp_path / "separate").voice  # type: ignore[attr-defined]
+        torch.testing.assert_close(voice.first.logits(asked, speaker), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_they_speak(lora_folder: Path, metavoice_folder: Path, command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "adapters"
+    assert command("export", f"ckpt={lora_folder}", f"out={folder}", "adapters=separate").code == 0
+    said = ["text=one", "speaker=anna", "temperature=0"]
+    for i, ckpt in enumerate(([f"ckpt={lora_folder}"], [f"ckpt={metavoice_folder}", f"adapters={folder}"])):
+        done = command("infer", *ckpt, *said, f"out={tmp_path / str(i)}.wav")
+        assert done.code == 0, done.err
+    assert (tmp_path / "0.wav").read_bytes() == (tmp_path / "1.wav").read_bytes()
+    (refused,) = command("infer", f"ckpt={folder}", *said, "out=x.wav").errors
+    assert refused.startswith(f"ckpt={folder}: holds adapters without their base: ckpt=<the voice of the weights ")
+
+
+def test_adapters_of_another_base_are_refused(
+    lora_folder: Path, metavoice_folder: Path, first_stage_folder: Path, command: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "adapters"
+    assert command("export", f"ckpt={lora_folder}", f"out={folder}", "adapters=separate").code == 0
+    theirs, other = (read_contract(resolve_ckpt(f).path) for f in (metavoice_folder, first_stage_folder))
+    said = ["text=one", "speaker=anna", "out=x.wav"]
+    (refused,) = command("infer", f"ckpt={first_stage_folder}", f"adapters={folder}", *said).errors
+    assert refused.startswith(f"adapters={folder}: learnt on the weights {theirs.weights_digest[:12]}… (step 4 of")
+    assert other.weights_digest[:12] in refused
+    (refused,) = command("infer", f"ckpt={metavoice_folder}", f"adapters={lora_folder}", *said).errors
+    assert refused.startswith(f"adapters={lora_folder}: holds a voice, no adapters; `unison export")
+    (refused,) = command("infer", f"ckpt={metavoice_folder}", f"adapters={tmp_path / 'none'}", *said).errors
+    assert refused.startswith(f"adapters={tmp_path / 'none'}: no such file or folder")
+    (refused,) = command("export", f"ckpt={metavoice_folder}", "out=x", "adapters=separate").errors
+    assert "has none" in refused
+    (refused,) = command("export", f"ckpt={lora_folder}", "out=x", "adapters=fused").errors
+    assert refused == "adapters=fused: expected one of merged, separate"
+    (refused,) = command("export", f"ckpt={folder}", "out=x").errors
+    assert "exported already" in refused
+
+
+@pytest.mark.parametrize("how", ["last_blocks", "lora"])
+def test_killed_and_resumed(
+    how: str, resumes_exactly: Callable[[Make, Sequence[str], int], None], finetune: Make
+) -> None:
+    def make(*more: str) -> DictConfig:
+        return finetune(how, *more)
+
+    resumes_exactly(make, ["model.speaker_dropout=0.3", "trainer.stages.first_stage.accumulate=2"], 3)
