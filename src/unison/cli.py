@@ -9,12 +9,12 @@ import contextlib
 import importlib
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from unison.config.overrides import TRAIN_TEXTS
 from unison.config.tree import conf_dir
 from unison.errors import UnisonError
 
@@ -34,6 +34,8 @@ class Command:
     ``text=`` is the text that is spoken."""
     short: Mapping[str, str] = field(default_factory=dict)
     """Keys that stand for a longer one, where the command has no group of that name to choose from."""
+    refused: int = 2
+    """The exit code where what the user gave does not work."""
 
 
 COMMANDS = {
@@ -42,10 +44,7 @@ COMMANDS = {
         "unison.training.run:train",
         "unison.config.train:TrainConfig",
         "python train.py data=databaker precision=16-mixed",
-        (
-            *("name", "outputs", "resume", "init_from", "vocoder_from"),
-            *("speakers.donor", "speakers.replay", "data.raw", "data.speaker", "style.path"),
-        ),
+        TRAIN_TEXTS,
         groups=True,
     ),
     "infer": Command(
@@ -77,6 +76,7 @@ COMMANDS = {
         "unison.config.tools:DiffConfig",
         "unison diff a=outputs/demo b=outputs/maria",
         ("a", "b"),
+        refused=3,  # 2 says that the two are incompatible
     ),
     "extend": Command(
         "give a voice new speakers, symbols or labels without training",
@@ -172,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(name: str, argv: Sequence[str] | None = None) -> None:
-    """Run one command with Hydra overrides; problems with what the user gave are printed and exit with 2."""
+    """Run one command with Hydra overrides; problems with what the user gave are printed and exit with 2 (diff: 3)."""
     argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     for ours in ("unison", "hydra"):  # hydra's: which job of a grid runs
@@ -181,7 +181,7 @@ def run(name: str, argv: Sequence[str] | None = None) -> None:
         _run(name, COMMANDS[name], argv)
         sys.stdout.flush()
     except UnisonError as error:
-        _fail(error)
+        _fail(error, COMMANDS[name].refused)
     except KeyboardInterrupt:
         _interrupted()
     except BrokenPipeError:
@@ -218,6 +218,7 @@ def _hydra(name: str, command: Command, argv: list[str]) -> None:
     from omegaconf.errors import OmegaConfBaseException
 
     from unison.config.resolvers import register
+    from unison.config.tree import override_problem
 
     register()
     module, _, attribute = command.function.partition(":")
@@ -227,7 +228,7 @@ def _hydra(name: str, command: Command, argv: list[str]) -> None:
         try:
             return getattr(importlib.import_module(module), attribute)(cfg)
         except (UnisonError, KeyboardInterrupt, BrokenPipeError) as error:
-            return _task_failed(error)
+            return _task_failed(error, command.refused)
         except Exception as error:
             of_the_task.append(error)
             raise
@@ -241,25 +242,9 @@ def _hydra(name: str, command: Command, argv: list[str]) -> None:
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if error in of_the_task:
             raise
-        raise UnisonError(_override_problem(error, name, argv)) from error
+        raise UnisonError(override_problem(error, name, argv)) from error
     finally:
         sys.argv = before
-
-
-def _override_problem(error: Exception, name: str, argv: list[str]) -> str:
-    """What Hydra says about an override, in one line, with the nearest name."""
-    from unison.config.tree import groups_of, names_of
-    from unison.config.validate import nearest
-
-    lines = [line for line in str(error).splitlines() if not line.startswith("See https://")]
-    if match := re.match(r"Could not override '(?P<key>.+)'", lines[0] if lines else ""):
-        choices = [arg for arg in argv if arg.partition("=")[0] in groups_of(name) and "," not in arg]
-        return f"{match['key']}: no such field{nearest(match['key'], names_of(name, choices))}"
-    override = getattr(error, "override", None)
-    if override and "=" not in override:
-        return f"{override}: expected key=value"
-    where = f"{override}: " if override else ""
-    return where + " ".join(line.strip() for line in lines if line.strip())
 
 
 @contextlib.contextmanager
@@ -281,7 +266,7 @@ def _in_sight(name: str, groups: bool) -> Iterator[str]:
             store.repo.pop(entry)
 
 
-def _task_failed(error: BaseException) -> dict[str, str]:
+def _task_failed(error: BaseException, code: int) -> dict[str, str]:
     """End the process, or in a sweep only the job: its row in the table says why."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -294,7 +279,7 @@ def _task_failed(error: BaseException) -> dict[str, str]:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         _print_problems(error)
         return {"status": "failed: " + "; ".join(error.problems)}
-    _fail(error)
+    _fail(error, code)
 
 
 def _interrupted() -> NoReturn:
@@ -313,9 +298,9 @@ def _print_problems(error: UnisonError) -> None:
         print(f"error: {problem}", file=sys.stderr)
 
 
-def _fail(error: UnisonError) -> NoReturn:
+def _fail(error: UnisonError, code: int = 2) -> NoReturn:
     _print_problems(error)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def _overview() -> str:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from unison import cli
 from unison.contract.checkpoint import read_checkpoint, resolve_ckpt, write_checkpoint
 from unison.inference.extend import prune
 from unison.training.diff import contract_of
+from unison.training.run import train
 
 Make = Callable[..., DictConfig]
 
@@ -62,25 +65,73 @@ def test_swapped_speakers_for_people_and_programs(
     assert (found["a"], found["b"], found["meaning"]) == ("anna", "bert", words)
 
 
+def overrides(tiny: list[str], run_folder: Path, corpus: Path) -> list[str]:
+    return [o for o in tiny if "'" not in o] + [f"data.raw={corpus}", f"outputs={run_folder.parent}"]
+
+
 def test_a_composed_training_is_a_contract_too(
-    config: Make, tiny: list[str], run_folder: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+    tiny: list[str], run_folder: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outputs = run_folder.parent
-    same = [o for o in tiny if "'" not in o] + [f"data.raw={corpus}", f"outputs={outputs}"]
-    assert diff(run_folder, " ".join(same)) in (0, 1)
-    capsys.readouterr()
+    same = overrides(tiny, run_folder, corpus)
+    assert diff(run_folder, " ".join(same)) == 0
+    told = capsys.readouterr()
+    assert "as init_from=<a> speakers.policy=extend takes it" in told.out
+    assert "weights          nothing to compare: b has none" in told.out
+    assert not told.err
+    assert diff(run_folder, " ".join(same), "format=json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["as_init_from"], document["sections"]["weights"]) == (True, None)
     assert diff(run_folder, " ".join([*same, "model.hidden=32", "model.encoder_heads=4"])) == 2
     assert "! encoder_heads: 2 → 4" in capsys.readouterr().out
     assert contract_of(" ".join(same)).speakers == ["anna", "bert"]
 
 
-def test_what_is_not_there_is_told_for_both(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert diff(tmp_path / "none", "modl=emotivoice") == 2
-    told = capsys.readouterr().err
-    assert f"a: ckpt={tmp_path / 'none'}: no such file or folder" in told
-    assert "b: modl=emotivoice: " in told
+def test_a_new_corpus_extends_a_voice(
+    config: Make, tiny: list[str], run_folder: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(corpus.parent, tmp_path / "my corpus"))
+    table = folder / corpus.name
+    rows = table.read_text().replace(",anna,", ",zoe,").replace("eight", "joy").splitlines(keepends=True)
+    table.write_text("".join(rows[:2] + rows[3:]))
+    own = overrides(tiny, run_folder, table)
+    given = shlex.join(own)
+    assert diff(run_folder, given) == 3
+    (told,) = capsys.readouterr().err.splitlines()
+    command = shlex.split(told.partition("; first: ")[2])
+    assert command[:2] == ["unison", "prepare"]
+    cli.run("prepare", command[2:])
+    capsys.readouterr()
+    assert diff(run_folder, given) == 1
+    out = capsys.readouterr().out
+    assert "`zoe` is new" in out
+    assert "`[JH]` is new" in out
+    assert "statistics       equal" in out
+    assert contract_of(given).statistics != contract_of(" ".join(overrides(tiny, run_folder, corpus))).statistics
+    train(config("name=as-diff-says", f"data.raw={table}", f"init_from={run_folder}", "speakers.policy=extend"))
 
 
-def test_a_corpus_that_is_not_prepared(capsys: pytest.CaptureFixture[str], tmp_path: Path, run_folder: Path) -> None:
-    assert diff(run_folder, f"data=fsdd data.raw={tmp_path} outputs={tmp_path}") == 2
-    assert "is not prepared, so its speakers are not known" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("modl=emotivoice", "b: modl: no such field; did you mean model?"),
+        ("model.hiden=3", "b: model.hiden: no such field; did you mean model.hidden?"),
+        ("model=emotivoce", "b: model=emotivoce: no such choice; did you mean emotivoice?; one of "),
+        ("data=csv", "b: data.raw: missing; expected str"),
+        ("data=csv data.raw=nowhere.csv", "b: data.raw=nowhere.csv: no such file or folder"),
+        ("data=csv data.raw='no, where=.csv'", "b: data.raw=no, where=.csv: no such file or folder"),
+    ],
+)
+def test_mistakes_are_told_as_training_tells_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, given: str, words: str
+) -> None:
+    assert diff(tmp_path / "none", given) == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(f"error: a: ckpt={tmp_path / 'none'}: no such file or folder")
+    assert lines[1].startswith(f"error: {words}")
+    assert len(lines) == 2
+
+
+def test_knobs_that_are_none_end_otherwise_than_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.run("diff", ["a=x", "c=y"])
+    assert ended.value.code == 3

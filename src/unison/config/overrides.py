@@ -8,6 +8,12 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from unison.config.validate import nearest
 from unison.errors import UnisonError
 
+TRAIN_TEXTS = (
+    *("name", "outputs", "resume", "init_from", "vocoder_from"),
+    *("speakers.donor", "speakers.replay", "data.raw", "data.speaker", "style.path"),
+)
+"""Of a training, the keys whose values arrive as typed."""
+
 _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[^=+~\s][^=]*)=(?P<value>.*)", re.DOTALL)
 
 

@@ -17,12 +17,16 @@ class InspectConfig:
 
 @dataclass
 class DiffConfig:
-    """Say whether what was learnt under one contract still means the same under another."""
+    """Say whether what was learnt under one contract still means the same under another.
+
+    Exit code 0: equal; 1: b extends a; 2: incompatible; 3: they can't be compared.
+    """
 
     a: str
     """A checkpoint file, a run folder or an exported folder; or a training's overrides, as "data=fsdd style=labels"."""
     b: str
-    """What it is compared with: the same kinds."""
+    """What it is compared with: the same kinds. A training's overrides are taken as init_from=<a> takes them under
+    speakers.policy=extend: its names join a's, on a's scales."""
     format: str
     """text for people, json for programs."""
 

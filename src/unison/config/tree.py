@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unison.config.validate import nearest
 from unison.errors import UnisonError
 
 if TYPE_CHECKING:
@@ -66,16 +67,16 @@ def compose_root(root: str, overrides: Sequence[str] = ()) -> DictConfig:
 
     state = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
-    try:
-        with warnings.catch_warnings(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            # the command has put its own sweep where the tree has that file
-            warnings.filterwarnings("ignore", message="(?s).*is validated against ConfigStore schema")
-            return compose(root, list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        told = str(error).strip().partition("\n")[0]
-        raise UnisonError(f"{' '.join(overrides)}: {told}") from error
-    finally:
-        GlobalHydra.instance().hydra = state
+    with warnings.catch_warnings():
+        # the command has put its own sweep where the tree has that file
+        warnings.filterwarnings("ignore", message="(?s).*is validated against ConfigStore schema")
+        try:
+            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                return compose(root, list(overrides))
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise UnisonError(override_problem(error, root, overrides)) from error
+        finally:
+            GlobalHydra.instance().hydra = state
 
 
 def model_of(run: str) -> str | None:
@@ -87,6 +88,19 @@ def model_of(run: str) -> str | None:
     except Exception:  # whoever goes on with the run will say what is wrong with it
         return None
     return name if name in groups()["model"] else None
+
+
+def override_problem(error: Exception, root: str, overrides: Sequence[str]) -> str:
+    """What Hydra says about an override, in one line, with the nearest name."""
+    lines = [line for line in str(error).splitlines() if not line.startswith("See https://")]
+    if match := re.match(r"Could not override '(?P<key>.+)'", lines[0] if lines else ""):
+        choices = [arg for arg in overrides if arg.partition("=")[0] in groups_of(root) and "," not in arg]
+        return f"{match['key']}: no such field{nearest(match['key'], names_of(root, choices))}"
+    override = getattr(error, "override", None)
+    if override and "=" not in override:
+        return f"{override}: expected key=value"
+    where = f"{override}: " if override else ""
+    return where + " ".join(line.strip() for line in lines if line.strip())
 
 
 def values_in(group: str, choice: str) -> dict[str, Any]:

@@ -226,12 +226,7 @@ def _voice(
             lists = wanted
         except UnisonError as error:
             problems += error.problems
-    # pitch, energy and mel stay on the scale that the weights were learnt with
-    ours = contract.replace(
-        speakers=lists.speakers, symbols=lists.symbols, labels=lists.labels, statistics=base.statistics
-    )
-    if contract.style.get("name") == base.style.get("name") == "labels":
-        ours = ours.replace(style=base.style)  # a corpus without a class of labels leaves its table unused
+    ours = begun(base, contract, lists)
     problems += told(incompatibilities(grown, ours, [name for name in sections if name != "style"]))
     problems += style_problems(grown, ours, encoder_folder(base, found))
     if speakers.policy == "only_new":
@@ -256,6 +251,17 @@ def _voice(
     )
     moments = regrown(moments, Lists.of(base), lists) if config.init_optimizers else {}
     return Beginning(ours, weights, judges, moments)
+
+
+def begun(base: Contract, contract: Contract, lists: Lists) -> Contract:
+    """A run's contract with the lists that it takes over from its base."""
+    # pitch, energy and mel stay on the scale that the weights were learnt with
+    ours = contract.replace(
+        speakers=lists.speakers, symbols=lists.symbols, labels=lists.labels, statistics=base.statistics
+    )
+    if contract.style.get("name") == base.style.get("name") == "labels":
+        ours = ours.replace(style=base.style)  # a corpus without a class of labels leaves its table unused
+    return ours
 
 
 def _language_model(ckpt: str, config: TrainConfig, contract: Contract) -> Beginning:

@@ -14,26 +14,39 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
+from unison.config.overrides import TRAIN_TEXTS, quote_free_text, unknown_choices
 from unison.config.tools import DiffConfig
 from unison.config.train import TrainConfig
-from unison.config.tree import compose_root
+from unison.config.tree import compose_root, groups_of
 from unison.config.validate import validate
+from unison.contract.archive import nearest_paths
 from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.contract.compare import SECTIONS, VERDICTS, Difference, compare, shown, verdict
 from unison.contract.contract import Contract
 from unison.data.manifest import Corpus
 from unison.errors import UnisonError
 from unison.precision import resolve_precision
-from unison.training.beginnings import new_contract
+from unison.training.beginnings import agreed, begun, new_contract
+from unison.training.config import SpeakersConfig
+from unison.training.presets import prepare_command
 
 log = logging.getLogger(__name__)
 
+_BEGUN = (
+    "(as init_from=<a> speakers.policy=extend takes it: its names join a's, and a's mel, F0 and energy scales stay)"
+)
 _MOST = 20
 """Differences of a section that are printed for people."""
 
 
 def run(cfg: DictConfig) -> None:
-    """Print how `a` and `b` differ; the exit code is the verdict's place: 0, 1 or 2."""
+    """Print how `a` and `b` differ; the exit code is the verdict's place: 0, 1 or 2.
+
+    A training that is compared with a checkpoint is taken as ``init_from=`` would take it.
+
+    Raises:
+        UnisonError: they can't be compared; the exit code is then 3.
+    """
     config = validate(cfg, DiffConfig)
     if config.format not in ("text", "json"):
         raise UnisonError(f"format={config.format}: expected text or json")
@@ -45,14 +58,24 @@ def run(cfg: DictConfig) -> None:
             problems += [f"{name}: {problem}" for problem in error.problems]
     if problems:
         raise UnisonError(problems)
-    differences = compare(*contracts)
+    a, b = contracts
+    begins = bool(a.weights_digest and not b.weights_digest and a.kind == b.kind == "tts")
+    if begins:
+        b = begun(a, b, agreed(a, b, SpeakersConfig("extend", None, None, 0.5)))
+    differences = compare(a, b)
     end = verdict(differences)
+    without = [name for name, contract in (("a", a), ("b", b)) if not contract.weights_digest]
     if config.format == "json":
-        sections = {name: verdict([d for d in differences if d.section == name]) for name in SECTIONS}
-        document = {"verdict": end, "sections": sections, "differences": [asdict(d) for d in differences]}
+        sections: dict[str, str | None] = {
+            name: verdict([d for d in differences if d.section == name]) for name in SECTIONS
+        }
+        sections |= {"weights": None} if without else {}
+        document = {"verdict": end, "as_init_from": begins, "sections": sections}
+        document |= {"differences": [asdict(d) for d in differences]}
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        print(f"a  {config.a}\nb  {config.b}\n\n{describe(differences)}")
+        note = f"\n   {_BEGUN}" if begins else ""
+        print(f"a  {config.a}\nb  {config.b}{note}\n\n{describe(differences, without)}")
     sys.exit(VERDICTS.index(end))
 
 
@@ -71,22 +94,29 @@ def contract_of(given: str) -> Contract:
         overrides = shlex.split(given)
     except ValueError as error:
         raise UnisonError(f"{given}: {error}") from error
-    tree = compose_root("train", overrides)
+    unknown_choices(overrides, groups_of("train"))
+    tree = compose_root("train", quote_free_text(overrides, TRAIN_TEXTS))
     config = validate(tree, TrainConfig)
-    prepared = Path(tree.derived.prepared)
+    raw, prepared = Path(config.data.raw).expanduser(), Path(tree.derived.prepared)
     if not (prepared / "corpus.json").is_file():
-        raise UnisonError(f"{given}: {prepared} is not prepared, so its speakers are not known: `unison prepare` first")
+        if config.data.corpus != "demo" and not raw.exists():
+            raise UnisonError(f"data.raw={config.data.raw}: no such file or folder{nearest_paths(raw)}")
+        raise UnisonError(f"its corpus is not prepared, so its speakers are not known; first: {prepare_command(tree)}")
     policy = resolve_precision(config.precision.name, torch.device("cpu"))
     return new_contract(tree, config, Corpus(prepared), policy)
 
 
-def describe(differences: Sequence[Difference]) -> str:
-    """The sections with their verdicts, what differs in them and what that means, and the worst verdict."""
+def describe(differences: Sequence[Difference], without: Sequence[str] = ()) -> str:
+    """The sections with their verdicts, what differs in them and what that means, and the worst verdict.
+
+    `without` names the sides that have no weights.
+    """
     lines = []
     width = max(map(len, SECTIONS))
     for section in SECTIONS:
         own = [difference for difference in differences if difference.section == section]
-        lines.append(f"{section:<{width}}  {verdict(own)}")
+        nothing = f"nothing to compare: {' and '.join(without)} {'has' if len(without) == 1 else 'have'} none"
+        lines.append(f"{section:<{width}}  {nothing if section == 'weights' and without else verdict(own)}")
         for difference in own[:_MOST]:
             values = f"{shown(difference.a)} → {shown(difference.b)}"
             mark = "!" if difference.verdict == VERDICTS[-1] else " "

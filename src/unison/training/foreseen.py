@@ -26,7 +26,6 @@ from unison.training.beginnings import (
     kind_problems,
     optimizer_problems,
     style_problems,
-    told,
     untrained,
 )
 from unison.training.freezing import learning
@@ -100,7 +99,7 @@ def _sizes(base: Contract, ours: Contract, tree: DictConfig, config: TrainConfig
         fields[_GROUPS[difference.section]].append(field)
     typed = overrides_of(base.tree(), tree, fields)
     if not typed:
-        return told(differences)
+        return []
     add = "them" if len(typed) > 1 else "it"
     stages = config.trainer.stages
     if any(override.startswith("vocoder=griffinlim") for override in typed) and not stages["acoustic"].steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,10 +31,21 @@ def _of_group(there: DictConfig, here: DictConfig, group: str, fields: Sequence[
         ways.append([f"{group}.{field}={_typed(theirs.get(field))}" for field in fields])
     for choice in groups()[group]:
         preset = _leaves(compose_root("train", [f"{group}={choice}"])[group])
-        if preset.get("name") == theirs.get("name"):
-            others = [field for field, value in theirs.items() if preset.get(field) != value]
-            ways.append([f"{group}={choice}", *(f"{group}.{field}={_typed(theirs[field])}" for field in others)])
-    return min(ways, key=len, default=[])
+        others = [field for field, value in theirs.items() if preset.get(field) != value]
+        ways.append([f"{group}={choice}", *(f"{group}.{field}={_typed(theirs[field])}" for field in others)])
+    return min(ways, key=len)
+
+
+def prepare_command(tree: DictConfig) -> str:
+    """The command line that prepares a training's corpus."""
+    plain = compose_root("prepare")
+    differing = {}
+    for group in ("data", "audio", "text", "style"):
+        theirs, ours = _leaves(tree[group]), _leaves(plain[group])
+        differing[group] = [field for field, value in theirs.items() if ours.get(field) != value]
+    typed = overrides_of(tree, plain, differing)
+    typed += [f"outputs={tree.outputs}"] if tree.outputs != plain.outputs else []
+    return shlex.join(["unison", "prepare", *typed])
 
 
 def _leaves(node: Any) -> dict[str, Any]:
