@@ -17,7 +17,8 @@ from omegaconf import DictConfig
 from tests.training.conftest import ACOUSTIC
 from unison.config.resolvers import register
 from unison.config.tree import compose_root
-from unison.contract.checkpoint import read_contract, resolve_ckpt
+from unison.contract.checkpoint import read_contract, read_weights, resolve_ckpt
+from unison.contract.exported import write_exported
 from unison.errors import UnisonError
 from unison.training.callbacks import CHECKPOINTS, METRICS, append_metrics, forget_metrics
 from unison.training.folders import job_name, swept_keys, with_overrides
@@ -132,17 +133,37 @@ def test_a_finished_run_says_how_to_go_on(config: Make, refused: Refused, copy: 
     assert "is trained to its last step; trainer.stages.….steps=…" in refused(config(f"resume={copy}"))[0]
 
 
-@pytest.mark.parametrize("what", ["nothing", "file", "checkpoints", "empty"])
-def test_resuming_what_is_no_run_is_refused(config: Make, refused: Refused, copy: Path, what: str) -> None:
-    path = {
-        "nothing": copy / "nowhere",
-        "file": copy / "checkpoints" / "step0000002.ckpt",
-        "checkpoints": copy / "checkpoints",
-        "empty": copy,
-    }[what]
-    if what == "empty":
-        shutil.rmtree(copy / "checkpoints")
-    assert f"resume={path}: expected a run folder" in refused(config(f"resume={path}"))[0]
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("ran", "no such run folder; nearest: {folder}/run"),
+        ("run/checkpoints", "expected a run folder: resume={folder}/run"),
+        ("run/checkpoints/step0000001.ckpt", "its run goes on from its newest checkpoint, step0000002.ckpt: resume="),
+        ("run/config.yaml", "expected a run folder, found a file"),
+        ("alone.ckpt", "expected a run folder, found a file; init_from= starts from a checkpoint alone"),
+        ("exported", "an exported folder has no training to go on with: init_from={folder}/exported"),
+        (".", "expected a run folder with checkpoints/step….ckpt, found no checkpoint; the run folders in it are"),
+        ("empty", "expected a run folder with checkpoints/step….ckpt, found no checkpoint; a run that stopped before"),
+    ],
+)
+def test_resuming_what_is_no_run_says_what_to_give(
+    config: Make, refused: Refused, copy: Path, given: str, words: str
+) -> None:
+    folder = copy.parent
+    (folder / "empty").mkdir()
+    shutil.copy(copy / "checkpoints" / "step0000002.ckpt", folder / "alone.ckpt")
+    contract, weights = read_weights(resolve_ckpt(copy))
+    write_exported(folder / "exported", contract, weights)
+    path = folder / given if given != "." else folder
+    (told,) = refused(config(f"resume={path}"))
+    assert told.startswith(f"resume={path}: {words.format(folder=folder)}")
+
+
+def test_the_newest_checkpoint_stands_for_its_run(start: Callable[..., Any], copy: Path) -> None:
+    newest = copy / "checkpoints" / "step0000002.ckpt"
+    code, _, err = start(f"resume={newest}", "trainer.stages.acoustic.steps=3").end()
+    assert code == 0, err
+    assert read_contract(resolve_ckpt(copy).path).step == 3
 
 
 def test_a_damaged_checkpoint_is_passed_over(

@@ -83,8 +83,10 @@ def model_of(run: str) -> str | None:
     """The model of a run folder, by the configuration that lies in it; None where that can't be told."""
     from omegaconf import OmegaConf
 
+    folder = Path(run).expanduser()
+    folder = folder.parent.parent if folder.is_file() else folder
     try:
-        name = OmegaConf.select(OmegaConf.load(Path(run).expanduser() / "config.yaml"), "model.name")
+        name = OmegaConf.select(OmegaConf.load(folder / "config.yaml"), "model.name")
     except Exception:  # whoever goes on with the run will say what is wrong with it
         return None
     return name if name in groups()["model"] else None

@@ -21,8 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from unison.config.train import TrainConfig
 from unison.config.validate import validate
+from unison.contract.archive import nearest_paths
 from unison.contract.checkpoint import read_checkpoint, resolve_ckpt
 from unison.contract.contract import Contract
+from unison.contract.exported import is_exported
 from unison.errors import UnisonError
 from unison.training.callbacks import CHECKPOINTS, METRICS
 from unison.training.checks import check
@@ -33,6 +35,9 @@ log = logging.getLogger(__name__)
 
 RESUMABLE = ("trainer", "callbacks", "logger", "loader", "compile")
 """Groups that a resumed run may change: how long and how fast it goes on and what it shows, never what it is."""
+
+
+_NEVER_SAVED = "; a run that stopped before its first one has nothing to go on from: start it again without resume="
 
 
 @dataclass
@@ -108,13 +113,8 @@ def held(run: Run) -> Iterator[None]:
 
 
 def _resumed(cfg: DictConfig) -> Run:
-    folder = Path(cfg.resume)
-    if not any((folder / CHECKPOINTS).glob("*.ckpt")):
-        raise UnisonError(
-            f"resume={folder}: expected a run folder with {CHECKPOINTS}/step….ckpt, found no checkpoint;"
-            " a run that stopped before its first one has nothing to go on from: start it again without resume="
-        )
-    resolved = resolve_ckpt(folder)
+    folder = _run_folder(cfg.resume)
+    resolved = resolve_ckpt(folder, "resume")
     if resolved.note:
         log.warning("%s", resolved.note)
     payload = read_checkpoint(resolved.path)
@@ -134,6 +134,42 @@ def _resumed(cfg: DictConfig) -> Run:
     if problems := check(config):
         raise UnisonError(problems)
     return Run(tree, config, folder, resolved.path, contract)
+
+
+def _run_folder(resume: str) -> Path:
+    """The run folder that `resume=` names, itself or by its newest checkpoint.
+
+    Raises:
+        UnisonError: it is none, or a run goes on from another of its checkpoints; with what to give.
+    """
+    path = Path(resume).expanduser()
+    where = f"resume={resume}"
+    if not path.exists():
+        raise UnisonError(f"{where}: no such run folder{nearest_paths(path)}")
+    if is_exported(path if path.is_dir() else path.parent):
+        raise UnisonError(f"{where}: an exported folder has no training to go on with: init_from={resume}")
+    if path.name == CHECKPOINTS:
+        raise UnisonError(f"{where}: expected a run folder: resume={path.parent}")
+    if path.is_file():
+        folder = path.parent.parent
+        if path.parent.name != CHECKPOINTS or path.suffix != ".ckpt":
+            raise UnisonError(
+                f"{where}: expected a run folder, found a file; init_from= starts from a checkpoint alone"
+            )
+        newest = resolve_ckpt(folder, "resume").path
+        if newest.name != path.name:
+            raise UnisonError(
+                f"{where}: its run goes on from its newest checkpoint, {newest.name}: resume={folder}; init_from={path}"
+                " starts another run from this one's weights"
+            )
+        return folder
+    if not any((path / CHECKPOINTS).glob("*.ckpt")):
+        runs = sorted(str(found.parent) for found in path.glob(f"*/{CHECKPOINTS}"))
+        inside = f"; the run folders in it are {', '.join(runs[:5])}" if runs else ""
+        raise UnisonError(
+            f"{where}: expected a run folder with {CHECKPOINTS}/step….ckpt, found no checkpoint{inside or _NEVER_SAVED}"
+        )
+    return path
 
 
 def with_overrides(tree: DictConfig, cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
