@@ -124,13 +124,16 @@ def test_a_command_resumes_with_more_steps(start: Callable[..., Any], copy: Path
     assert "model.hidden=32: a resumed run keeps its own configuration" in err
     code, _, err = start(f"resume={copy}", "model.hidden=16", "trainer.stages.acoustic.steps=3").end()
     assert code == 0, err
+    command = f"python infer.py ckpt={copy} speaker=anna text=six"
+    assert err.splitlines()[-1] == f"the voice is in {copy}; to hear it: {command}"
     contract = read_contract(resolve_ckpt(copy).path)
     assert contract.step == 3
     assert contract.tree().trainer.stages.acoustic.steps == 3
 
 
 def test_a_finished_run_says_how_to_go_on(config: Make, refused: Refused, copy: Path) -> None:
-    assert "is trained to its last step; trainer.stages.….steps=…" in refused(config(f"resume={copy}"))[0]
+    told = refused(config(f"resume={copy}"))[0]
+    assert told == f"{copy} is trained to its last step; trainer.stages.acoustic.steps=… above 2 makes it go on"
 
 
 @pytest.mark.parametrize(

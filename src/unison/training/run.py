@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import signal
 import sys
 import warnings
@@ -24,6 +25,7 @@ from unison.config.prepare import PrepareConfig
 from unison.config.train import TrainConfig
 from unison.config.validate import validate
 from unison.contract.checkpoint import read_checkpoint
+from unison.contract.contract import Contract
 from unison.data.manifest import Corpus
 from unison.errors import UnisonError
 from unison.precision import resolve_precision, set_matmul
@@ -100,7 +102,17 @@ def _train(run: Run) -> dict[str, float]:
         fit(task, prepared, run.checkpoint)
     if (number := stopping_signal(task)) is not None:
         sys.exit(128 + number)
+    if first_process() and contract.family == "emotivoice":
+        log.info("%s", how_to_hear(run.folder, contract, corpus))
     return task.validation_metrics
+
+
+def how_to_hear(folder: Path, contract: Contract, corpus: Corpus) -> str:
+    """Where a trained voice is, and the command line that speaks a sentence of its corpus with it."""
+    sentence = (corpus.split("valid") or corpus.utterances)[0]
+    speaker = [f"speaker={sentence.speaker}"] if len(contract.speakers) > 1 else []
+    command = shlex.join(["python", "infer.py", f"ckpt={folder}", *speaker, f"text={sentence.text}"])
+    return f"the voice is in {folder}; to hear it: {command}"
 
 
 def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
@@ -122,7 +134,11 @@ def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
             checkpoint = None
             stages = stages[1:]
         if not stages:
-            raise UnisonError(f"{task.folder} is trained to its last step; trainer.stages.….steps=… makes it go on")
+            last = task.stages()[-1]
+            steps = task.config.trainer.stages[last].steps
+            raise UnisonError(
+                f"{task.folder} is trained to its last step; trainer.stages.{last}.steps=… above {steps} makes it go on"
+            )
     if idle := [name for name in stages if not task.parameters_of(name)]:
         raise UnisonError(
             [
