@@ -191,8 +191,15 @@ def test_refusals(infer: Infer, ckpt: str, tmp_path: Path, arguments: list[str],
 
 
 def test_symbols_that_the_voice_never_heard(infer: Infer, ckpt: str) -> None:
-    errors = infer(ckpt, "text=jam", "speaker=anna").errors
-    assert any(error.startswith("symbol '[JH]' is not among the ") for error in errors)
+    errors = infer(
+        ckpt, "text=Jam, one two. Two jokes and a joy, a yacht, a judge, a shoe, a chew.", "speaker=anna"
+    ).errors
+    assert errors[0].startswith("“Jam”: this voice has never learnt [JH]")
+    assert errors[1].startswith("“jokes”: this voice has never learnt [JH]")
+    assert len(errors) == 7
+    assert errors[5] == "and 3 more such words"
+    assert errors[6].startswith("say it in other words, or train it with texts that have them (init_from=…")
+    assert 'unison extend ckpt=… out=… \'symbols=["[JH]",' in errors[6]
 
 
 def test_all_problems_at_once(infer: Infer, ckpt: str) -> None:

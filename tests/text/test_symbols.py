@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from unison.errors import UnisonError
-from unison.text.symbols import near, symbol_list, to_ids
+from unison.text import frontend
+from unison.text.symbols import explained, near, symbol_list, to_ids, unread
 
 
 def test_the_list_starts_with_pad_and_boundary_and_is_sorted() -> None:
@@ -49,6 +50,23 @@ def test_a_missing_pause_is_read_as_the_nearest_of_its_language() -> None:
     assert to_ids(["engsp4", "sp4", "sp2"], table) == [3, 6, 5]
     with pytest.raises(UnisonError, match="engsp1"):
         to_ids(["engsp1"], ["_", "<sos/eos>", "sp1"])
+
+
+def test_words_whose_sounds_are_unknown() -> None:
+    english = frontend("english").symbols
+    table = ["_", "<sos/eos>", "[W]", "[AH1]", "[N]", "[T]", "[UW1]", "."]
+    assert unread("One two.", english("One two."), english, [*table, "engsp1"]) == {}
+    found = unread("One joy!", english("One joy!"), english, table)
+    assert found == {"joy": ["[JH]", "[OY1]"], "": ["engsp1"]}
+    told = explained(found, table)
+    assert told[:2] == [
+        "“joy”: this voice has never learnt [JH], [OY1]",
+        "text: this voice has never learnt engsp1 (the gap between English words: it knows single words)",
+    ]
+    assert told[2].endswith("""unison extend ckpt=… out=… 'symbols=["[JH]","[OY1]","engsp1"]'""")
+    mandarin = frontend("mandarin").symbols
+    known = mandarin("你好")
+    assert list(unread("你好吗", mandarin("你好吗"), mandarin, known)) == ["吗"]
 
 
 def test_near_symbols_differ_in_tone_or_stress() -> None:

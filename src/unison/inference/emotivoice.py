@@ -26,7 +26,7 @@ from unison.style.labels import LabelStyle
 from unison.style.prompt import parse_labels
 from unison.text import frontend as make_frontend
 from unison.text import sentences
-from unison.text.symbols import to_ids
+from unison.text.symbols import explained, to_ids, unread
 from unison.vocoders.config import GriffinLimConfig
 from unison.vocoders.griffinlim import GriffinLim
 from unison.vocoders.vocoder import Vocoder
@@ -142,11 +142,17 @@ class EmotiVoiceSynthesizer(Synthesizer):
         problems += check_request(request, max_chars)
         if problems:
             raise UnisonError(problems)
-        pieces = []
+        pieces: list[_Sentence] = []
+        unknown: dict[str, list[str]] = {}
+        table = self.contract.symbols
         for text in [request.text] if request.symbols else sentences(request.text, SENTENCE_CHARS):
             start = time.perf_counter()
             try:
-                tokens = to_ids(request.symbols or self.frontend.symbols(text), self.contract.symbols)
+                symbols = request.symbols or self.frontend.symbols(text)
+                if not request.symbols and (words := unread(text, symbols, self.frontend.symbols, table)):
+                    unknown |= words
+                    continue
+                tokens = to_ids(symbols, table)
             except UnisonError as error:
                 problems += error.problems
                 continue
@@ -155,6 +161,7 @@ class EmotiVoiceSynthesizer(Synthesizer):
                 piece = _Sentence(index, tokens, text, speaker, labels, prompt, request.speed, request.seed)
                 piece.timings["text"] = time.perf_counter() - start
                 pieces.append(piece)
+        problems += explained(unknown, table)
         if not pieces and not problems:
             problems.append(f"nothing to read aloud in {request.text!r}")
         if problems:

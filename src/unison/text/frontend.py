@@ -7,10 +7,9 @@ from functools import cache
 from typing import Protocol
 
 from unison.errors import UnisonError
-from unison.text.symbols import BOUNDARY
+from unison.text.symbols import BOUNDARY, HAN
 
 FRONTENDS = ("auto", "english", "mandarin", "characters")
-HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff〇"
 _HAN = re.compile(f"[{HAN}]")
 _LATIN_RUN = re.compile(r"[A-Za-zÀ-ɏ]+(?:[^\S\n]*[A-Za-zÀ-ɏ'’.,;:!?\-]+)*")
 

@@ -14,8 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from unison.errors import UnisonError
-from unison.text.frontend import HAN
-from unison.text.symbols import BOUNDARY
+from unison.text.symbols import BOUNDARY, HAN
 
 _SYLLABLE = re.compile(r"([a-zêü:]+)([1-5])")
 _INITIALS = ("zh", "ch", "sh", *"bpmfdtnlgkhjqxzcsr")

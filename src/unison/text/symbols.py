@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from unison.errors import UnisonError
 
@@ -14,6 +14,16 @@ BOUNDARY = "<sos/eos>"
 """Stands before and after every sentence; always id 1."""
 
 _PAUSE = re.compile(r"(sp|engsp)(\d)")
+_GAPS = {
+    "engsp": " (the gap between English words: it knows single words)",
+    "sp": " (the gap between Chinese words: it knows single words)",
+    "eng_cn_sp": " (from English to Chinese: it knows texts in one language)",
+    "cn_eng_sp": " (from Chinese to English: it knows texts in one language)",
+}
+HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff〇"
+_WORD = re.compile(rf"[{HAN}]|(?:(?![{HAN}])\w)(?:(?![{HAN}])[\w'’-])*")
+_MOST = 5
+"""Words whose symbols are told one by one."""
 
 
 def symbol_list(pronunciations: Iterable[Sequence[str]], previous: Sequence[str] = (PAD, BOUNDARY)) -> list[str]:
@@ -29,7 +39,7 @@ def to_ids(symbols: Sequence[str], table: Sequence[str]) -> list[int]:
     it lacks raises :class:`UnisonError` with all such symbols and what comes near each.
     """
     ids = {symbol: index for index, symbol in enumerate(table)}
-    read_as = {symbol: symbol if symbol in ids else _pause(symbol, ids) for symbol in dict.fromkeys(symbols)}
+    read_as = _read_as(symbols, ids)
     unknown = [symbol for symbol, known in read_as.items() if known is None]
     if unknown:
         raise UnisonError(
@@ -41,11 +51,69 @@ def to_ids(symbols: Sequence[str], table: Sequence[str]) -> list[int]:
     return [ids[known] for known in (read_as[symbol] for symbol in symbols) if known is not None]
 
 
+def unread(
+    text: str, symbols: Sequence[str], read: Callable[[str], Sequence[str]], table: Sequence[str]
+) -> dict[str, list[str]]:
+    """The symbols of a text that a table lacks, by the word that they come from.
+
+    Args:
+        text: what is to be spoken.
+        symbols: its symbols.
+        read: gives the symbols of a text.
+        table: the symbols that a model knows.
+
+    Returns:
+        Words in order; behind them, as "", what no word alone gives: gaps, and sounds that only words together have.
+    """
+    left = _unknown(symbols, table)
+    found: dict[str, list[str]] = {}
+    for word in dict.fromkeys(_WORD.findall(text)) if left else ():
+        if own := [symbol for symbol in _unknown(read(word), table) if symbol in left]:
+            found[word] = own
+    told = {symbol for own in found.values() for symbol in own}
+    rest = [symbol for symbol in left if symbol not in told]
+    return found | ({"": rest} if rest else {})
+
+
+def explained(words: Mapping[str, Sequence[str]], table: Sequence[str]) -> list[str]:
+    """Lines for what :func:`unread` found, the first words one by one, and what to do."""
+    lines = []
+    for word, symbols in list(words.items())[:_MOST]:
+        named = [f"{symbol}{_GAPS.get(symbol.rstrip('0123456789'), _knows(symbol, table))}" for symbol in symbols]
+        lines.append(f"{f'“{word}”' if word else 'text'}: this voice has never learnt {', '.join(named)}")
+    if len(words) > _MOST:
+        lines.append(f"and {len(words) - _MOST} more such words")
+    if lines:
+        missing = ",".join(f'"{symbol}"' for symbol in dict.fromkeys(s for own in words.values() for s in own))
+        lines.append(
+            "say it in other words, or train it with texts that have them (init_from=… speakers.policy=extend), or give"
+            f" each an average sound without training: unison extend ckpt=… out=… 'symbols=[{missing}]'"
+        )
+    return lines
+
+
 def near(symbol: str, table: Sequence[str]) -> list[str]:
     """Symbols of the table that differ in tone or stress only, else those spelled much alike."""
+    return _akin(symbol, table) or difflib.get_close_matches(symbol, table, n=3, cutoff=0.6)
+
+
+def _akin(symbol: str, table: Sequence[str]) -> list[str]:
     bare = re.sub(r"\d", "", symbol)
-    same = [other for other in table if re.sub(r"\d", "", other) == bare]
-    return same or difflib.get_close_matches(symbol, table, n=3, cutoff=0.6)
+    return [other for other in table if re.sub(r"\d", "", other) == bare]
+
+
+def _knows(symbol: str, table: Sequence[str]) -> str:
+    found = _akin(symbol, table)
+    return f" (only {', '.join(found)})" if found else ""
+
+
+def _unknown(symbols: Sequence[str], table: Sequence[str]) -> list[str]:
+    read_as = _read_as(symbols, {symbol: index for index, symbol in enumerate(table)})
+    return [symbol for symbol, known in read_as.items() if known is None]
+
+
+def _read_as(symbols: Sequence[str], ids: dict[str, int]) -> dict[str, str | None]:
+    return {symbol: symbol if symbol in ids else _pause(symbol, ids) for symbol in dict.fromkeys(symbols)}
 
 
 def _pause(symbol: str, ids: dict[str, int]) -> str | None:
