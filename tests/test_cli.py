@@ -52,7 +52,14 @@ def test_help_explains_each_knob_with_its_yaml_value(command: Command, name: str
     assert COMMANDS[name].summary in done.out
     assert max(len(line) for line in done.out.splitlines() if " = " not in line) <= 100
     for knob, value in values_of(name).items():
-        if knob.endswith(".name") and knob.partition(".")[0] in ("style", "model", "vocoder", "losses", "codec"):
+        if knob.endswith(".name") and knob.partition(".")[0] in (
+            "style",
+            "model",
+            "vocoder",
+            "losses",
+            "codec",
+            "finetune",
+        ):
             knob = knob.removesuffix(".name")
         if knob in ("callbacks", "logger"):
             continue

@@ -69,7 +69,7 @@ class ExportConfig:
     """A checkpoint file or a run folder."""
     out: str
     """Folder to write, which is not there yet: model.safetensors, contract.json, and style/ if it reads prompts."""
-    adapters: str
+    adapters: str = "merged"
     """Of a voice that was fine-tuned with adapters: merged (into the weights, a voice like any other) or separate (the
     adapters alone, which speak with `infer.py ckpt=<the base> adapters=<the folder>`)."""
 

@@ -59,7 +59,7 @@ def compare(a: Contract, b: Contract) -> list[Difference]:
         *_names("symbols", a.symbols, b.symbols, "`{b}` would sound as `{a}`"),
         *_labels(a, b),
         *_fields("audio", a.geometry, b.geometry, _audio_meaning, free=_LOSSES if a.kind == "codec" else _NONE),
-        *_fields("statistics", a.statistics, b.statistics, _statistics_meaning),
+        *_fields("statistics", a.statistics, b.statistics, _statistics_meaning, free=_PACE.__contains__),
         *_fields("frontend", a.frontend, b.frontend, _frontend_meaning),
         *_fields("style", _identity(a), _identity(b), "a prompt would mean something else to the model"),
         *_fields("model", {"kind": a.kind, "family": a.family}, {"kind": b.kind, "family": b.family}, "another model"),
@@ -147,7 +147,13 @@ def _audio_meaning(field: str, a: Any, b: Any) -> str:
     return _AUDIO.get(field, "mels would be something else")
 
 
+_PACE = ("seconds_per_token", "longest_seconds")
+"""Of a language model's statistics, by what its text is cut and its end awaited."""
+
+
 def _statistics_meaning(field: str, a: Any, b: Any) -> str:
+    if field in _PACE:
+        return "texts would be cut into pieces of another length"
     if field.startswith("f0") and a is not None and b is not None:
         return f"the pitch that is asked for would come out on another scale ({b - a:+.3g} Hz)"
     if field.startswith("energy"):

@@ -18,7 +18,6 @@ from unison.contract.contract import Contract
 from unison.errors import UnisonError
 from unison.models.metavoice.config import FirstStageConfig
 from unison.models.metavoice.first_stage import FirstStage
-from unison.models.metavoice.voice import MetaVoice
 
 MODEL = "metavoice_first"
 _FREE = ("dropout", "speaker_dropout")
@@ -92,9 +91,9 @@ def frozen(voice: nn.Module, finetune: object) -> list[str]:
     if isinstance(finetune, LoraConfig):
         return [name for name in names if not adapters.is_adapter(name)]
     if isinstance(finetune, LastBlocksConfig):
-        assert isinstance(voice, MetaVoice)
-        assert voice.first is not None
-        layers = len(voice.first.blocks)
+        blocks = voice.get_submodule("first.blocks")
+        assert isinstance(blocks, nn.ModuleList)
+        layers = len(blocks)
         last = [f"first.blocks.{layer}." for layer in range(layers - finetune.blocks, layers)]
         return [name for name in names if not name.startswith(("first.norm.", *last))]
     return []

@@ -210,6 +210,11 @@ def summary(task: Task, corpus: Corpus) -> str:
     parts = [*task.parts().items(), ("discriminators", task.discriminator)]
     count = {name: sum(p.numel() for p in part.parameters()) for name, part in parts if part is not None}
     sizes = ", ".join(f"{name} {number / 1e6:.1f} M" for name, number in count.items() if number)
+    taught = tuple(prefix for stage in task.stages() for prefix in task.parts_of(stage))
+    numbers = {name: p.numel() for name, p in task.voice.named_parameters() if name.startswith(taught)}
+    learning = sum(number for name, number in numbers.items() if name in task.learning)
+    if learning < sum(numbers.values()):
+        sizes += f", of which {learning / 1e6:.3g} M learn"
     info = corpus.info
     return (
         f"{info.name}: {info.sizes['train']} clips to learn from, {info.sizes['valid']} held out,"

@@ -14,11 +14,14 @@ from torch import Tensor
 
 from tests.conftest import Command
 from unison.builders import build_voice, trained_voice
+from unison.config.finetune import FullConfig, LastBlocksConfig
 from unison.contract.checkpoint import read_contract, read_weights, resolve_ckpt
 from unison.contract.exported import read_exported
 from unison.inference.synthesizer import load
+from unison.models.metavoice.config import FirstStageConfig
 from unison.models.metavoice.first_stage import FirstStage
 from unison.models.metavoice.voice import MetaVoice
+from unison.training.finetuning import frozen
 from unison.training.run import train
 
 Make = Callable[..., DictConfig]
@@ -190,3 +193,76 @@ def test_killed_and_resumed(
         return finetune(how, *more)
 
     resumes_exactly(make, ["model.speaker_dropout=0.3", "trainer.stages.first_stage.accumulate=2"], 3)
+
+
+def test_all_of_it_with_new_voices(finetune: Make, metavoice_folder: Path, corpus: Path) -> None:
+    table = corpus.parent / "strangers.csv"
+    table.write_text(corpus.read_text().replace(",anna,", ",carla,"))
+    folder = trained(finetune("full", f"data.raw={table}"))
+    contract, weights = read_weights(resolve_ckpt(folder))
+    base, old = read_weights(resolve_ckpt(metavoice_folder))
+    assert contract.speakers == ["anna", "bert", "carla"]
+    assert set(contract.components) == {"codec", "speaker_encoder", "second_stage"}
+    assert contract.components["codec"] == base.components["codec"]
+    own = {name for name in old if name != "speakers" and not weights[name].equal(old[name])}
+    assert own == {name for name in old if name.startswith("first.")}
+
+
+def test_on_from_adapters(lora_folder: Path, finetune: Make, second_config: Make) -> None:
+    asked, speaker = tokens()
+    base = first_of(lora_folder)
+    again = trained(finetune("lora", "name=again", "trainer.stages.first_stage.learning_rate=0", base=lora_folder))
+    expected = base.logits(asked, speaker)
+    torch.testing.assert_close(first_of(again).logits(asked, speaker), expected, rtol=1e-5, atol=1e-5)
+    # what completes it learns from it as it speaks
+    voice = trained(second_config("name=completed", f"first_stage={lora_folder}"))
+    assert torch.equal(first_of(voice).logits(asked, speaker), expected)
+
+
+def test_frozen_by_name() -> None:
+    torch.manual_seed(0)
+    first = FirstStage(FirstStageConfig(3, 2, 8, 8, 1e-5, 16, 1, 256), 10, 4)
+    voice = torch.nn.ModuleDict({"first": first})
+    names = {name for name, _ in voice.named_parameters()}
+    learning = names - set(frozen(voice, LastBlocksConfig(2)))
+    assert {name.rpartition(".")[0] for name in learning if "norm" in name} == {
+        "first.norm",
+        *(f"first.blocks.{layer}.{part}_norm" for layer in (1, 2) for part in ("attention", "ffn")),
+    }
+    assert len(learning) == 1 + 2 * 6
+    assert not frozen(voice, FullConfig())
+
+
+def test_what_does_not_fit_is_named(
+    command: Command, finetune: Make, metavoice_folder: Path, codec_folder: Path, run_folder: Path, corpus: Path
+) -> None:
+    given = ["finetune=lora", "data=csv", f"data.raw={corpus}"]
+    base = f"init_from={metavoice_folder}"
+    (refused,) = command("train", *given).errors
+    assert refused.startswith("finetune=lora goes on from a voice: init_from=")
+    (refused,) = command("train", *given, "init_from=nowhere").errors
+    assert refused.startswith("init_from=nowhere: no such file or folder")
+    for folder, holds in ((run_folder, "voice of the emotivoice"), (codec_folder, "codec of the metavoice")):
+        (refused,) = command("train", *given, f"init_from={folder}").errors
+        assert refused == f"init_from={folder}: holds a {holds} family; finetune= goes on from a MetaVoice"
+    (refused,) = command("train", *given, base, "model=emotivoice").errors
+    assert refused == "finetune=lora: for model=metavoice_first alone, found model=emotivoice"
+    typed = ["model=metavoice_first", "model.layers=3", "audio=16k", "model.hidden=16"]
+    why = "finetune=lora goes on with the base's own sizes and geometry"
+    assert command("train", *given, base, *typed).errors == [
+        f"model.layers=3: {why} (model.layers=1); leave it out",
+        f"audio=16k: {why} (audio.sample_rate=8000); leave it out",
+    ]
+    assert command("train", *given, base, "finetune.targets=[qvk]", "finetune.rank=0", "finetune.dropout=1").errors == [
+        "finetune.targets: a block has no layer qvk; did you mean qkv?; it has qkv, out, up, down",
+        "finetune.rank=0: expected at least 1",
+        "finetune.dropout=1: expected from 0 to less than 1",
+    ]
+    (refused,) = command("train", "finetune=last_blocks", *given[1:], base, "finetune.blocks=2").errors
+    assert refused == "finetune.blocks=2: the first stage has 1; expected 1 to 1"
+
+
+def test_without_peft(command: Command, metavoice_folder: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    given = ["finetune=lora", f"init_from={metavoice_folder}", "data=csv", f"data.raw={corpus}"]
+    assert command("train", *given).errors == ["finetune=lora trains with peft: pip install 'unison-tts[lora]'"]
