@@ -66,6 +66,41 @@ def test_raw_may_be_the_file_and_paths_may_be_absolute(tmp_path: Path) -> None:
     assert (entry.audio, entry.speaker) == (tmp_path / "else/x.wav", "me")
 
 
+def test_captions_are_texts_or_files_of_texts(tmp_path: Path) -> None:
+    rows = ("audio_files|captions", "./a/1.wav|./a/1.txt", 'b.wav|Say "no", please', "c.wav|c.TXT", "d.wav|a/d.txt")
+    config = corpus(tmp_path, "\n".join((*rows, "e.wav|e.txt")) + "\n", "a/1.wav", "b.wav", "c.wav", "d.wav", "e.wav")
+    (tmp_path / "a/1.txt").write_text("\ufeffThe old\n clock. \n")
+    (tmp_path / "c.TXT").write_text(" \n")
+    (tmp_path / "a/d.txt").write_bytes(b"\xff\xfe\x00")
+    entries = read(config)
+    assert entries[:2] == [
+        Clip("a/1", tmp_path / "a/1.wav", "The old clock.", "metadata"),
+        Clip("b", tmp_path / "b.wav", 'Say "no", please', "metadata"),
+    ]
+    assert [(entry.key, entry.reason) for entry in entries if isinstance(entry, Reject)] == [
+        ("c", "no text"),
+        ("d", "unreadable caption"),
+        ("e", "missing caption"),
+    ]
+    config.speaker = "maria"
+    (entry, *_) = read(config)
+    assert isinstance(entry, Clip)
+    assert entry.speaker == "maria"
+
+
+def test_whose_a_caption_is(tmp_path: Path) -> None:
+    config = corpus(tmp_path, "audio_files,captions,speaker\n1.wav,Hi,anna\n2.wav,,bo\n", "1.wav", "2.wav")
+    entries = read(config)
+    assert entries[0] == Clip("1", tmp_path / "1.wav", "Hi", "anna")
+    assert isinstance(entries[1], Reject)
+
+
+def test_a_text_column_holds_texts_alone(tmp_path: Path) -> None:
+    (entry,) = read(corpus(tmp_path, "path,text,speaker\n1.wav,It is in notes.txt,a\n", "1.wav"))
+    assert isinstance(entry, Clip)
+    assert entry.text == "It is in notes.txt"
+
+
 def test_missing_audio_and_text_are_rejected(tmp_path: Path) -> None:
     table = "path,text,speaker\n1.wav,Hello,a\n2.wav,,a\n"
     entries = read(corpus(tmp_path, table, "2.wav"))

@@ -2,8 +2,9 @@
 
 With a header (separated by comma, tab, semicolon or ``|``) the columns are ``path``, ``text``, ``speaker``
 and, where wanted, ``key``, ``split`` (train or valid), ``symbols`` (separated by spaces) and the styles
-``emotion``, ``pitch``, ``speed``, ``energy``, ``prompt``. Paths are relative to the table. LJSpeech's lines
-are ``id|raw text|normalised text``, with recordings in ``wavs/``; the normalised text is taken.
+``emotion``, ``pitch``, ``speed``, ``energy``, ``prompt``. Paths are relative to the table. MetaVoice's header is
+``audio_files|captions``, where a caption is a text or the path of a .txt file. LJSpeech's lines are
+``id|raw text|normalised text``, with recordings in ``wavs/``; the normalised text is taken.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from unison.prepare.config import DataConfig
 
 REQUIRED = ("path", "text")
 OPTIONAL = ("key", "speaker", "split", "symbols", *STYLE_FIELDS)
+ALIASES = {"audio_files": "path", "captions": "text"}
+"""MetaVoice's names of columns."""
+CAPTION = ".txt"
+"""What the path of a caption's file ends in."""
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 _SEPARATORS = ("|", "\t", ";", ",")
 _SHOWN = 20
@@ -44,7 +49,7 @@ def read_table(path: Path, speaker: str | None = None) -> list[Clip | Reject]:
         raise UnisonError(f"{path}: the file is empty; expected a header line with path, text and speaker")
     columns = {separator: [cell.strip().lower() for cell in first.split(separator)] for separator in _SEPARATORS}
     for separator, cells in columns.items():
-        if set(REQUIRED) <= {cell.strip('"') for cell in cells}:
+        if set(REQUIRED) <= {_column(cell.strip('"')) for cell in cells}:
             return _with_header(path, lines, separator, speaker)
     if len(columns["|"]) in (2, 3) and not set(columns["|"]) & {*REQUIRED, *OPTIONAL}:
         return _ljspeech(path, lines, speaker or "LJ")
@@ -79,6 +84,10 @@ def _with_header(path: Path, lines: list[str], separator: str, speaker: str | No
     header: list[str] = []
     while not header:
         header = [cell.strip().lower() for cell in next(rows)]
+    captioned = "captions" in header
+    if captioned:
+        speaker = speaker or path.stem
+    header = [_column(name) for name in header]
     problems = [
         f"{path}: line 1: column '{name}' is not known; use {', '.join((*REQUIRED, *OPTIONAL))}"
         for name in header
@@ -105,7 +114,7 @@ def _with_header(path: Path, lines: list[str], separator: str, speaker: str | No
         problems += row_problems
         if row_problems:
             continue
-        entry = _entry(row, path.parent, speaker)
+        entry = _entry(row, path.parent, speaker, captioned)
         if entry.key in seen:
             problems.append(
                 f"{where}: '{entry.key}' was on line {seen[entry.key]} already; every clip needs its own key"
@@ -125,9 +134,22 @@ def _problems(row: dict[str, str], where: str, speaker: str | None) -> Iterator[
         yield f"{where}: split is '{row['split']}'; expected train, valid or nothing"
 
 
-def _entry(row: dict[str, str], folder: Path, speaker: str | None) -> Clip | Reject:
+def _column(name: str) -> str:
+    """A column by the name that it has here."""
+    return ALIASES.get(name, name)
+
+
+def _entry(row: dict[str, str], folder: Path, speaker: str | None, captioned: bool) -> Clip | Reject:
     audio = folder / row["path"]
     key = row.get("key") or Path(row["path"]).with_suffix("").as_posix()
+    if captioned and row["text"].lower().endswith(CAPTION):
+        caption = folder / row["text"]
+        try:
+            row["text"] = " ".join(caption.read_text(encoding="utf-8-sig").split())
+        except FileNotFoundError:
+            return Reject(key, "missing caption", f"{caption}: there is no such file")
+        except (OSError, UnicodeDecodeError) as error:
+            return Reject(key, "unreadable caption", f"{caption}: can't be read as UTF-8 text ({error})")
     return _checked(
         Clip(
             key=key,
