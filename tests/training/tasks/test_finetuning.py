@@ -32,6 +32,7 @@ QUICK = [
     "finetune.dropout=0.3",
     "finetune.rank=3",
     "callbacks.checkpoints.every_steps=2",
+    "trainer.ema.enabled=true",
 ]
 
 
@@ -266,3 +267,10 @@ def test_without_peft(command: Command, metavoice_folder: Path, corpus: Path, mo
     monkeypatch.setitem(sys.modules, "peft", None)
     given = ["finetune=lora", f"init_from={metavoice_folder}", "data=csv", f"data.raw={corpus}"]
     assert command("train", *given).errors == ["finetune=lora trains with peft: pip install 'unison-tts[lora]'"]
+
+
+def test_without_an_average(finetune: Make, metavoice_folder: Path) -> None:
+    folder = trained(finetune("lora", "name=plain", "trainer.ema.enabled=false"))
+    assert not changed(folder, metavoice_folder)
+    asked, speaker = tokens()
+    assert not first_of(folder).logits(asked, speaker).allclose(first_of(metavoice_folder).logits(asked, speaker))
