@@ -168,6 +168,47 @@ def test_wrong_overrides(train: Command, tmp_path: Path, overrides: list[str], p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "problems"),
+    [
+        ("infer", ["--ckpt", "x"], ["--ckpt: write ckpt=x"]),
+        (
+            "infer",
+            ["ckpt=a", "--text-file=b", "--loud"],
+            ["--text-file=b: write text_file=b", "--loud: what a command t"],
+        ),
+        ("train", ["--model", "emotivoice"], ["--model: write model=emotivoice"]),
+        (
+            "infer",
+            ["ckpt=a", "sped=2", "txt=b"],
+            ["sped: no such field; did you mean speed?", "txt: no such field; did"],
+        ),
+        (
+            "infer",
+            ["ckpt=a", "text=b", "speed=fast", "seed=x"],
+            ["speed: expected float, fou", "seed: expected int, fou"],
+        ),
+        (
+            "compare",
+            ["ckpt=a", "text=b", "thresholds.mcdd=1"],
+            ["thresholds.mcdd: no such field; did you mean thresholds"],
+        ),
+        (
+            "compare",
+            ["ckpt=a", "text=b", "precisions=bf16-mixd"],
+            ["precisions: no bf16-mixd; did you mean bf16-mixed?"],
+        ),
+        ("bench", ["what=lading"], ["what=['lading']: expected any of "]),
+        ("prune", ["ckpt=a", "speakers=maria,ben", "out=b"], ["ckpt=a: no such file or folder"]),
+    ],
+)
+def test_small_mistakes_of_small_commands(command: Command, name: str, given: list[str], problems: list[str]) -> None:
+    errors = command(name, *given).errors
+    assert len(errors) == len(problems), errors
+    for error, problem in zip(errors, problems, strict=True):
+        assert error.startswith(problem)
+
+
 def test_no_corpus_is_given(command: Command) -> None:
     for name in ("prepare", "train"):
         assert "data.raw: missing; expected str" in command(name, "data=csv").errors

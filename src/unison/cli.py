@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_origin, get_type_hints
 
 from unison.config.overrides import TRAIN_TEXTS
 from unison.config.tree import conf_dir
@@ -192,23 +192,43 @@ def _run(name: str, command: Command, argv: list[str]) -> None:
     if any(arg in ("-h", "--help") for arg in argv):
         print(_help(name, command))
         return
-    from unison.config.overrides import forbid, in_full, overrides_first, quote_free_text, unknown_choices, value_of
-    from unison.config.tree import groups, groups_of, model_of
+    from unison.config import overrides
+    from unison.config.tree import groups, groups_of, model_of, names_of
 
+    overrides.flags(argv, lambda: names_of(name))
     if command.groups:
-        resumed = value_of(argv, "resume")
-        if resumed is not None and value_of(argv, "model") is None and (model := model_of(resumed)) is not None:
+        resumed = overrides.value_of(argv, "resume")
+        if (
+            resumed is not None
+            and overrides.value_of(argv, "model") is None
+            and (model := model_of(resumed)) is not None
+        ):
             # so that what may change of it, its stages' steps, say, is there to be set
             argv = [f"model={model}", *argv]
         # folders beside ours bring choices that are not in sight from here
         if not any(arg.startswith(("--config-dir", "-cd")) for arg in argv):
-            unknown_choices(argv, groups_of(name))
+            overrides.unknown_choices(argv, groups_of(name))
     elif "ckpt" in command.free_text:
         own = (*command.free_text, "precision", "vocoder")
         carried = [group for group in groups() if group not in command.short]
-        forbid(argv, carried, "the checkpoint carries it, so that inference can't drift from training", own)
-    argv = quote_free_text(in_full(argv, command.short), command.free_text)
-    _hydra(name, command, overrides_first(argv))
+        overrides.forbid(argv, carried, "the checkpoint carries it, so that inference can't drift from training", own)
+    argv = overrides.in_full(argv, command.short)
+    if not command.groups:
+        overrides.unknown_fields(argv, names_of(name))
+    argv = overrides.as_lists(overrides.quote_free_text(argv, command.free_text), _lists(command))
+    _hydra(name, command, overrides.overrides_first(argv))
+
+
+def _lists(command: Command) -> set[str]:
+    """Keys of a command that take a list."""
+    hints = get_type_hints(_schema(command))
+    return {name for name, hint in hints.items() if get_origin(hint) is list}
+
+
+def _schema(command: Command) -> type:
+    module, _, attribute = command.schema.partition(":")
+    schema: type = getattr(importlib.import_module(module), attribute)
+    return schema
 
 
 def _hydra(name: str, command: Command, argv: list[str]) -> None:
@@ -314,9 +334,7 @@ def _help(name: str, command: Command) -> str:
     from unison.config.help import field_help, render_help
     from unison.config.tree import comments_of, groups_of, values_in, values_of
 
-    module, _, attribute = command.schema.partition(":")
-    schema = getattr(importlib.import_module(module), attribute)
-    rows = field_help(schema, "", values_of(name), comments_of(name), values_in)
+    rows = field_help(_schema(command), "", values_of(name), comments_of(name), values_in)
     return render_help(f"unison {name}", f"{command.summary}: {command.example}", groups_of(name), rows)
 
 

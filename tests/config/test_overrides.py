@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from unison.config.overrides import forbid, quote_free_text
+from unison.config.overrides import as_lists, forbid, quote_free_text
 from unison.errors import UnisonError
 
 TEXTS = [
@@ -118,6 +118,20 @@ def test_other_arguments_are_left_alone() -> None:
 def test_the_text_that_a_config_cannot_hold() -> None:
     with pytest.raises(UnisonError, match=r"text=\?\?\?: the config reads"):
         quote_free_text(["text=???"], ["text"])
+
+
+def test_one_word_is_a_list_of_one() -> None:
+    given = ["speakers=maria", "speakers=[a,b]", "speakers=a,b", "speakers=null", "speakers=", "out=a,b", "+speakers=c"]
+    assert as_lists(given, {"speakers"}) == [
+        "speakers=[maria]",
+        "speakers=[a,b]",
+        "speakers=[a,b]",
+        "speakers=null",
+        "speakers=",
+        "out=a,b",
+        "+speakers=[c]",
+    ]
+    assert as_lists(["speakers=a,b", "-m"], {"speakers"}) == ["speakers=a,b", "-m"]
 
 
 def test_forbidden_groups() -> None:

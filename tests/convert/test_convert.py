@@ -531,6 +531,10 @@ def test_overrides_that_do_not_go_together(convert: Command, released: Released)
         "ckpt=a: from=emotivoice does not take it",
         "style= and style_bert= go together: an encoder's weights, and the BERT that they are the weights of",
     ]
+    assert convert("from=emotivoce").errors == [
+        "from=emotivoce: no such system; did you mean emotivoice?; known: emotivoice, metavoice",
+        "out: missing; expected str",
+    ]
     assert convert("to=emotivoice", "tokens=a", "out=x").errors == [
         "ckpt: missing; to=emotivoice needs it",
         "tokens=a: to=emotivoice does not take it",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 
 from unison.config.validate import nearest
 from unison.errors import UnisonError
@@ -14,6 +14,22 @@ TRAIN_TEXTS = (
 )
 """Of a training, the keys whose values arrive as typed."""
 
+_FLAGS = (
+    *(
+        "help",
+        "hydra-help",
+        "version",
+        "cfg",
+        "resolve",
+        "package",
+        "run",
+        "multirun",
+        "shell-completion",
+        "config-path",
+    ),
+    *("config-name", "config-dir", "experimental-rerun", "info"),
+)
+"""Hydra's own."""
 _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[^=+~\s][^=]*)=(?P<value>.*)", re.DOTALL)
 
 
@@ -62,6 +78,52 @@ def value_of(argv: Iterable[str], key: str) -> str | None:
     """What `argv` sets `key` to, as it was typed; None when it does not."""
     matches = (_OVERRIDE.fullmatch(argument) for argument in argv)
     return next((match["value"] for match in matches if match and match["key"] == key), None)
+
+
+def as_lists(argv: Sequence[str], keys: Container[str]) -> list[str]:
+    """`argv` with one word for a list of `keys` written as a list of one, and `a,b` of two.
+
+    In a grid commas part its jobs.
+    """
+    grid = "-m" in argv or "--multirun" in argv
+    whole: list[str] = []
+    for argument in argv:
+        match = _OVERRIDE.fullmatch(argument)
+        word = match["value"] if match and match["key"] in keys else ""
+        bare = re.match(r"[^\[\s$'\"]", word) and word not in ("null", "???")
+        whole.append(f"{argument[: -len(word)]}[{word}]" if bare and not (grid and "," in word) else argument)
+    return whole
+
+
+def flags(argv: Sequence[str], names: Callable[[], Container[str]]) -> None:
+    """Refuse `--ckpt x` and the like; `names` gives the keys that there are.
+
+    Raises UnisonError with a line for each.
+    """
+    problems = []
+    for flag, after in zip(argv, [*argv[1:], ""], strict=False):
+        word, _, value = flag.removeprefix("--").partition("=")
+        if not flag.startswith("--") or word in _FLAGS:
+            continue
+        key = word.replace("-", "_")
+        value = value or ("…" if "=" in after or after.startswith("-") else after or "…")
+        write = (
+            f"write {key}={value}" if key in names() else "what a command takes is written key=value; --help lists it"
+        )
+        problems.append(f"{flag}: {write}")
+    if problems:
+        raise UnisonError(problems)
+
+
+def unknown_fields(argv: Iterable[str], names: Collection[str]) -> None:
+    """Refuse `key=value` where there is no such key, all at once.
+
+    Raises UnisonError with a line for each.
+    """
+    given = [match for argument in argv if (match := _OVERRIDE.fullmatch(argument)) and not match["prefix"]]
+    keys = [match["key"] for match in given if not match["key"].startswith("hydra")]
+    if unknown := [key for key in keys if key not in names]:
+        raise UnisonError([f"{key}: no such field{nearest(key, names)}" for key in unknown])
 
 
 def overrides_first(argv: Iterable[str]) -> list[str]:

@@ -45,7 +45,10 @@ def run(cfg: DictConfig) -> None:
     Raises:
         UnisonError: all that is missing, damaged or does not fit, before anything is written.
     """
-    config = validate(cfg, ConvertConfig)
+    try:
+        config = validate(cfg, ConvertConfig)
+    except UnisonError as error:
+        raise UnisonError([*_system_problems(cfg["from"], cfg["to"]), *error.problems]) from error
     problems = _problems(config)
     if problems:
         raise UnisonError(problems)
@@ -55,17 +58,24 @@ def run(cfg: DictConfig) -> None:
     getattr(importlib.import_module(module), function)(config)
 
 
-def _problems(config: ConvertConfig) -> list[str]:
-    """Overrides that are missing, or that do not go together."""
-    if (config.from_ is None) == (config.to is None):
+def _system_problems(reading: str | None, writing: str | None) -> list[str]:
+    """Why `from=` and `to=` name no system, or no one."""
+    if (reading is None) == (writing is None):
         return [
             f"give from={' or '.join(_READING)} to read a system's files, or to={' or '.join(_WRITING)} to write them"
         ]
-    key, system = ("from", config.from_) if config.from_ is not None else ("to", config.to)
-    ways = _READING if key == "from" else _WRITING
+    key, system, ways = ("from", reading, _READING) if reading is not None else ("to", writing, _WRITING)
     if system not in ways:
         return [f"{key}={system}: no such system{nearest(str(system), ways)}; known: {', '.join(ways)}"]
-    way = ways[str(system)]
+    return []
+
+
+def _problems(config: ConvertConfig) -> list[str]:
+    """Overrides that are missing, or that do not go together."""
+    if problems := _system_problems(config.from_, config.to):
+        return problems
+    key, system = ("from", config.from_) if config.from_ is not None else ("to", config.to)
+    way = (_READING if key == "from" else _WRITING)[str(system)]
     others = [
         name for ways in (_READING, _WRITING) for other in ways.values() for name in other.needed + other.optional
     ]
