@@ -131,6 +131,10 @@ def joined(
             f" {_short(base.digest)}): added to others they mean nothing; give the one that they were fine-tuned from"
         )
     _, plain = merged(base, weights)
+    if "second_stage" in contract.components and not any(name.startswith("second.") for name in plain):
+        raise UnisonError(
+            "learnt beside a second stage that this checkpoint has not; `unison export adapters=merged` carries it"
+        )
     layers = {name.partition(_OWN)[0] for name in adapters if is_adapter(name)}
     named = {
         f"{layer}{_BASE}weight" if (layer := name.removesuffix(".weight")) in layers else name: tensor

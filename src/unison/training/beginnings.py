@@ -32,6 +32,7 @@ from unison.contract.weights import check_state
 from unison.data.manifest import Corpus, CorpusInfo
 from unison.errors import UnisonError
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
+from unison.parts import PREFIXES
 from unison.precision import PrecisionPolicy
 from unison.style import style_identity
 from unison.style.folder import encoder_folder
@@ -455,7 +456,11 @@ def start(task: Task, beginning: Beginning) -> None:
     own = task.voice.state_dict()
     weights = around(split(beginning.weights, own), own)
     a_part = all(name.startswith(VOCODER) for name in weights)
-    check_state({name: own[name] for name in own if not a_part or name.startswith(VOCODER)}, weights)
+    # a part that the base has not and another run trained is in its place already
+    components = (PREFIXES[name] for name in beginning.contract.components if name in PREFIXES)
+    embedded = tuple(prefix for prefix in components if not any(name.startswith(prefix) for name in weights))
+    asked = (name for name in own if name.startswith(VOCODER) or not a_part)
+    check_state({name: own[name] for name in asked if not name.startswith(embedded)}, weights)
     task.voice.load_state_dict(own | weights)
     if task.ema is not None:
         task.ema.module.load_state_dict(task.voice.state_dict())

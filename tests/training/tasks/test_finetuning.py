@@ -274,3 +274,19 @@ def test_without_an_average(finetune: Make, metavoice_folder: Path) -> None:
     assert not changed(folder, metavoice_folder)
     asked, speaker = tokens()
     assert not first_of(folder).logits(asked, speaker).allclose(first_of(metavoice_folder).logits(asked, speaker))
+
+
+def test_a_second_stage_from_elsewhere(
+    finetune: Make, first_stage_folder: Path, metavoice_folder: Path, command: Command, tmp_path: Path
+) -> None:
+    base = trained(finetune("lora", "name=both", f"second_stage={metavoice_folder}", base=first_stage_folder))
+    own, theirs = (trained_voice(*read_weights(resolve_ckpt(folder))) for folder in (base, metavoice_folder))
+    assert isinstance(own, MetaVoice)
+    assert own.complete
+    assert isinstance(theirs, MetaVoice)
+    assert own.second is not None
+    assert theirs.second is not None
+    assert all(torch.equal(a, b) for a, b in zip(own.second.parameters(), theirs.second.parameters(), strict=True))
+    assert command("export", f"ckpt={base}", f"out={tmp_path / 'own'}", "adapters=separate").code == 0
+    (refused,) = command("infer", f"ckpt={first_stage_folder}", f"adapters={tmp_path / 'own'}", "text=one").errors
+    assert "a second stage that this checkpoint has not" in refused
