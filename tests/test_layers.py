@@ -61,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
         "text",
         "vocoders",
     },
-    "evaluation": {"audio", "config", "data", "files", "inference", "precision", "vocoders"},
+    "evaluation": {"audio", "config", "contract", "data", "files", "inference", "precision", "vocoders"},
     "training": {
         "adapters",
         "audio",

@@ -21,7 +21,7 @@ from unison.compilation import compile_module
 from unison.config.compare import Thresholds
 from unison.errors import UnisonError
 from unison.evaluation import compare as command
-from unison.evaluation.compare import check, compare, furthest
+from unison.evaluation.compare import check, compare, free_page, furthest
 from unison.evaluation.distances import Figures, analyse, compare_sounds, figures
 from unison.evaluation.report import TextReport, VariantReport, judge
 from unison.evaluation.variants import REFERENCE, Faults, Job, OnProgress, Performance, Variant, VariantFailed, speak
@@ -276,7 +276,7 @@ def test_all_wrong_settings_at_once(
         (["precisions=[]"], "precisions=[]: expected at least one of 32-true, 16-mixed"),
         (["compilations=[]"], "compilations=[]: expected at least one of off, default"),
         (["precisions=[32-true]"], "precisions=[32-true] is the reference alone: name what to compare it with"),
-        (["precisions=16-true"], "precisions: expected list[str], found '16-true'"),
+        (["precisions=16-tru"], "precisions: no 16-tru; did you mean 16-true?"),
         (["text_file=lines"], "text and text_file are both given: give one"),
         (["precision=16-true"], "precision: no such field; did you mean precisions?"),
         (["model.hidden=3"], "model.hidden=3: model can't be set here"),
@@ -307,18 +307,27 @@ def test_what_can_not_be_spoken_is_said_before_anything_is_written(
     found = problems_of(lambda: compare(settings(run_folder, text_file=str(lines), out=str(page))))
     assert found[0] == "request 1: speaker=anne: this voice has no such speaker; nearest: anna"
     assert found[1] == "request 2: speaker is missing: one of anna, bert"
-    assert found[2].startswith("request 3: symbol")
+    assert found[2].startswith("request 3: “jam”: this voice has never learnt [JH]")
     assert in_process == [REFERENCE]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lines.txt"]
     lines.write_text("\n \n")
     expected = [f"text_file={lines} has no text: expected plain lines or JSON lines"]
     assert problems_of(lambda: compare(settings(run_folder, text_file=str(lines)))) == expected
-    assert (
-        problems_of(lambda: compare(settings(tmp_path / "nothing", text="one")))[0].endswith(
-            "no such file or folder; expected a checkpoint, a run folder or an exported folder"
-        )
-        or not (run_folder / "compare.html").exists()
-    )
+    nothing = problems_of(lambda: compare(settings(tmp_path / "nothing", text="one")))
+    assert nothing[0].startswith(f"ckpt={tmp_path / 'nothing'}: no such file or folder")
+    in_process.clear()
+    unnamed = problems_of(lambda: compare(settings(run_folder, text="one")))
+    assert unnamed == ["speaker is missing: one of anna, bert"]
+    assert not in_process, "nothing was started"
+    assert not (run_folder / "compare.html").exists()
+
+
+def test_an_earlier_comparison_stays(tmp_path: Path) -> None:
+    assert free_page(tmp_path) == tmp_path / "compare.html"
+    (tmp_path / "compare.html").touch()
+    assert free_page(tmp_path) == tmp_path / "compare-2.html"
+    (tmp_path / "compare-2.json").touch()
+    assert free_page(tmp_path) == tmp_path / "compare-3.html"
 
 
 def test_variants_are_asked_for_once(settings: Settings, tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ class CompareConfig(SpeakConfig):
     compilations: list[str]
     """Each precision is spoken under each of these: off, default, reduce-overhead, max-autotune."""
     out: str | None
-    """The page, a .html file; the figures go to the .json beside it. Null writes compare.html into the run folder."""
+    """The page, a .html file; the figures go to the .json beside it. Null writes compare.html into the run
+    folder, or compare-2.html and so on where there is one."""
     shown: int
     """Texts with players and pictures on the page, at most: those furthest from the reference. Figures are of all."""
     window: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
@@ -16,6 +17,7 @@ from unison.audio.geometry import AudioGeometry
 from unison.config.compare import CompareConfig
 from unison.config.compilation import CompileConfig
 from unison.config.validate import nearest, validate
+from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.errors import UnisonError
 from unison.evaluation.distances import Comparison, Sound, analyse, compare_sounds, figures
 from unison.evaluation.page import Exhibit, Rendering, render
@@ -25,6 +27,7 @@ from unison.evaluation.variants import REFERENCE, Job, Performance, Take, Varian
 from unison.files import write_text
 from unison.inference.request import Request
 from unison.inference.run import make_folders, read_requests
+from unison.inference.synthesizer import speaker_id
 from unison.precision import PRECISIONS
 
 COMPILATIONS: tuple[str, ...] = get_args(get_type_hints(CompileConfig)["mode"])
@@ -39,7 +42,9 @@ def compare(cfg: DictConfig) -> Report:
     config = validate(cfg, CompareConfig)
     variants = check(config)
     requests = read_requests(config)
-    page = Path(config.out) if config.out else beside(Path(config.ckpt).expanduser()) / "compare.html"
+    if not any(request.speaker or request.reference for request in requests):
+        speaker_id(None, read_contract(resolve_ckpt(config.ckpt).path).speakers)  # no process need be started for that
+    page = Path(config.out).expanduser() if config.out else free_page(beside(Path(config.ckpt).expanduser()))
     make_folders([page])
     performances = perform(config, requests, [REFERENCE, *variants])
     report, exhibits = measure(config, requests, performances)
@@ -84,6 +89,13 @@ def check(config: CompareConfig) -> list[Variant]:
     if problems:
         raise UnisonError(problems)
     return variants
+
+
+def free_page(folder: Path) -> Path:
+    """``compare.html``, or with the next number where an earlier comparison has that."""
+    names = itertools.chain(["compare"], (f"compare-{number}" for number in itertools.count(2)))
+    free = (name for name in names if not any((folder / f"{name}{end}").exists() for end in (".html", ".json")))
+    return folder / f"{next(free)}.html"
 
 
 def perform(

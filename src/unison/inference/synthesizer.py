@@ -64,7 +64,6 @@ class Synthesizer(ABC):
         self.compilation: Compilation = compile_module(voice, compile)
         self.stops_at_overflow = True
         """Whether what is not finite raises, naming where it comes from; without, it is given as it is."""
-        self._speaker_ids = {name: i for i, name in enumerate(contract.speakers)}
 
     @classmethod
     def cast(cls, voice: nn.Module, policy: PrecisionPolicy) -> nn.Module:
@@ -193,15 +192,7 @@ class Synthesizer(ABC):
         Raises:
             UnisonError: no such speaker, with the nearest names; or none given where there are several.
         """
-        if name is None:
-            if len(self.contract.speakers) == 1:
-                return 0
-            raise UnisonError(f"speaker is missing: one of {_some(self.contract.speakers)}")
-        if name not in self._speaker_ids:
-            near = difflib.get_close_matches(name, self.contract.speakers, n=5, cutoff=0.4)
-            hint = f"nearest: {', '.join(near)}" if near else f"known: {_some(self.contract.speakers)}"
-            raise UnisonError(f"speaker={name}: this voice has no such speaker; {hint}")
-        return self._speaker_ids[name]
+        return speaker_id(name, self.contract.speakers)
 
     @abstractmethod
     def _planner(self, max_chars: int | None) -> Callable[[int, Request], list[Any]]:
@@ -214,6 +205,23 @@ class Synthesizer(ABC):
 
     @abstractmethod
     def _stream(self, pieces: list[Any], pause: float) -> Iterator[np.ndarray]: ...
+
+
+def speaker_id(name: str | None, speakers: Sequence[str]) -> int:
+    """The place of a name among a voice's; None stands for the only one.
+
+    Raises:
+        UnisonError: no such speaker, with the nearest names; or none given where there are several.
+    """
+    if name is None and len(speakers) == 1:
+        return 0
+    if name is None:
+        raise UnisonError(f"speaker is missing: one of {_some(speakers)}")
+    if name not in speakers:
+        near = difflib.get_close_matches(name, speakers, n=5, cutoff=0.4)
+        hint = f"nearest: {', '.join(near)}" if near else f"known: {_some(speakers)}"
+        raise UnisonError(f"speaker={name}: this voice has no such speaker; {hint}")
+    return speakers.index(name)
 
 
 def check_request(request: Request, max_chars: int | None) -> list[str]:
