@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -234,6 +235,19 @@ def test_the_python_interface(run_folder: Path) -> None:
         voice.speak("one")
     single = EmotiVoiceSynthesizer(voice.contract.replace(speakers=["anna"]), voice.voice, voice.policy, voice.device)
     single.speak("one")
+
+
+def test_wrong_types_are_told_by_name(voice: EmotiVoiceSynthesizer) -> None:
+    wrong: Any = voice.speak
+    with pytest.raises(UnisonError) as caught:
+        wrong("one", "anna", speed="fast", seed=1.5)
+    assert caught.value.problems == ["speed: expected float, found 'fast'", "seed: expected int, found 1.5"]
+    for text in (None, b"one", ["one"]):
+        with pytest.raises(UnisonError, match="text: expected str, found"):
+            wrong(text, "anna")
+    with pytest.raises(UnisonError, match=r"speaker: expected str \| null, found 0"):
+        wrong("one", 0)
+    assert voice.speak("one", "anna", speed=1)[0].any()
 
 
 def test_timings_are_shared_out(voice: EmotiVoiceSynthesizer) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from unison.config.validate import validate
 from unison.errors import UnisonError
 
 
@@ -54,6 +55,15 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "top_k": (int,),
     "out": (str,),
 }
+
+
+def ill_typed(request: Request) -> list[str]:
+    """Fields of another type than theirs; the command line and JSON lines let none through, a caller in Python may."""
+    try:
+        validate(vars(request), Request)
+    except UnisonError as error:
+        return error.problems
+    return []
 
 
 def foreign_knobs(request: Request, family: str) -> list[str]:

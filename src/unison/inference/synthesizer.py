@@ -22,7 +22,7 @@ from unison.contract.contract import Contract
 from unison.contract.weights import check_weights, weights_digest
 from unison.errors import UnisonError
 from unison.inference.audio import MAX_PAUSE_SECONDS, PAUSE_SECONDS, Audio
-from unison.inference.request import KNOBS, Request, foreign_knobs
+from unison.inference.request import KNOBS, Request, foreign_knobs, ill_typed
 from unison.precision import PrecisionPolicy, resolve_precision, set_matmul
 from unison.style.folder import encoder_folder
 
@@ -177,8 +177,8 @@ class Synthesizer(ABC):
         for index, request in enumerate(requests):
             where = f"request {index + 1}: " if len(requests) > 1 else ""
             try:
-                if foreign := foreign_knobs(request, self.family):
-                    raise UnisonError(foreign)
+                if problem := ill_typed(request) or foreign_knobs(request, self.family):
+                    raise UnisonError(problem)
                 pieces += plan_one(index, request)
             except UnisonError as error:
                 problems += [where + problem for problem in error.problems]
