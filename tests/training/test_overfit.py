@@ -14,7 +14,7 @@ from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.data.batch import collate
 from unison.models.emotivoice.alignment import monotonic_alignment
 from unison.training.run import train
-from unison.training.task import run_acoustic
+from unison.training.tasks.emotivoice import run_acoustic
 
 
 def test_the_acoustic_model_learns_clips_and_their_alignment(stepper: Callable[..., object]) -> None:

@@ -156,6 +156,8 @@ class TrainerConfig:
     """Lightning's strategy; auto takes ddp_find_unused_parameters_true for several devices."""
     threads: int
     """CPU threads of the training process; 0 leaves torch's choice."""
+    max_steps: int
+    """Optimizer steps of a stage, at most, whatever its own settings say; 0 sets no limit."""
     max_minutes: float
     """The run saves and stops after so many minutes, counted over resumes; 0 sets no limit."""
     log_every: int
@@ -164,6 +166,11 @@ class TrainerConfig:
     """Steps between validations."""
     validation_batches: int
     """Batches of a validation, at most."""
+
+    def __post_init__(self) -> None:
+        if self.max_steps > 0:
+            for stage in self.stages.values():
+                stage.steps = min(stage.steps, self.max_steps)
 
 
 @dataclass
