@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -275,6 +276,27 @@ def test_there_and_back_is_bit_exact(convert: Command, released: Released) -> No
     assert {name: theirs.model[name] for name in ours.model} == ours.model
     assert ours.fmax == 8000
     assert ours.optimizer == {"lr": 1.25e-5, "betas": [0.5, 0.9]}
+
+
+def test_the_encoder_of_prompts_comes_back(
+    convert: Command, speaking: Released, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert convert(*speaking.overrides(*speaking.with_style, "out=voice.ckpt")).code == 0
+    done = convert("to=emotivoice", "ckpt=voice.ckpt", "out=back")
+    assert done.code == 0, done.err
+    assert "none of the heads" in caplog.text
+    theirs = torch.load(speaking.path("checkpoint_163431"), weights_only=True)["model"]
+    without = ("_clf.", "position_ids")
+    kept = {name: tensor for name, tensor in theirs.items() if not any(part in name for part in without)}
+    assert_same(dict(torch.load("back/checkpoint_163431", weights_only=True)["model"]), kept)
+    again = [f"style={Path('back/checkpoint_163431').absolute()}", f"style_bert={speaking.path('simbert')}"]
+    assert convert(*Released(Path("back")).overrides(*again, "out=again.ckpt")).code == 0
+    first, second = read_contract("voice.ckpt").style, read_contract("again.ckpt").style
+    assert first | {"path": ""} == second | {"path": ""}
+    shutil.rmtree("voice-style")
+    assert convert("to=emotivoice", "ckpt=voice.ckpt", "out=without").code == 0
+    assert "no encoder of prompts: none of this voice's is here" in caplog.text
+    assert not Path("without/checkpoint_163431").exists()
 
 
 def test_and_there_again(convert: Command, released: Released) -> None:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from unison.contract.weights import weights_digest
 from unison.convert.names import shortened
 from unison.errors import UnisonError
 from unison.style import style_identity
@@ -88,6 +90,24 @@ def write_encoder(folder: Path, tensors: Mapping[str, Tensor], bert: Path) -> di
     except OSError as error:
         raise UnisonError(f"{folder}: can't be written: {error.strerror or error}") from error
     return {**identity, "path": str(folder)}
+
+
+def released_encoder(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The content of a released encoder's checkpoint, without the heads that a folder has none of.
+
+    Args:
+        folder: a Hugging Face folder.
+        identity: the encoder's, as the voice's contract states it; where the folder holds another, None is given.
+    """
+    from safetensors.torch import load_file
+
+    settings = _settings(folder, identity["dim"], [])
+    if settings is None or not (folder / "model.safetensors").is_file():
+        return None
+    tensors = load_file(folder / "model.safetensors")
+    if weights_digest(tensors) != identity.get("weights_digest"):
+        return None
+    return {"model": OrderedDict((f"module.{_PREFIX}{name}", tensors[name]) for name in bert_shapes(settings))}
 
 
 def bert_shapes(settings: Mapping[str, int]) -> dict[str, list[int]]:

@@ -21,16 +21,22 @@ from unison.convert import going_on
 from unison.convert.emotivoice import MODEL_PREFIX, build
 from unison.convert.names import generator_names
 from unison.convert.sizes import ENERGY, F0, Sizes, written
+from unison.convert.style import released_encoder
 from unison.errors import UnisonError
 from unison.files import replacing, write_text
 from unison.style.config import BertStyleConfig
+from unison.style.folder import encoder_folder
 from unison.vocoders.config import DiscriminatorConfig, HifiGanConfig
 
 log = logging.getLogger(__name__)
 
+_STYLE = "checkpoint_163431"
+"""The encoder's file, as it was released."""
+
 
 def write_emotivoice(config: ConvertConfig) -> None:
-    """Write the generator, the lists, the config.yaml and, where the checkpoint holds it, what training goes on with.
+    """Write the generator, the lists, the config.yaml and, where they are here, what training goes on with and the
+    encoder of prompts.
 
     Raises:
         UnisonError: the checkpoint can't be read, or is not what the reference could hold.
@@ -57,6 +63,11 @@ def write_emotivoice(config: ConvertConfig) -> None:
     pickles: dict[str, Mapping[str, Any]] = {f"g_{contract.step:08d}": {"generator": generator}}
     if training is not None:
         pickles[f"do_{contract.step:08d}"] = training
+    released = [parent["file"] for parent in contract.parents if parent.get("role") == "released style"]
+    encoder = encoder_folder(contract, found)
+    style = released_encoder(encoder, contract.style) if encoder is not None else None
+    if style is not None:
+        pickles[released[0] if released else _STYLE] = style
     texts = {
         "tokenlist": "".join(f"{name}\n" for name in contract.symbols),
         "speaker2": "".join(f"{name}\n" for name in contract.speakers),
@@ -73,6 +84,10 @@ def write_emotivoice(config: ConvertConfig) -> None:
         print(f"{folder / name}  {(folder / name).stat().st_size / 1e6:.1f} MB")
     if training is None:
         log.info("no do_ file: this checkpoint does not hold both optimizers and EmotiVoice's own discriminators")
+    if style is None:
+        log.info("no encoder of prompts: none of this voice's is here; EmotiVoice needs %s beside these files", _STYLE)
+    else:
+        log.info("the encoder of prompts has none of the heads that only its own training needed")
     for note in _notes(contract):
         log.warning("%s", note)
 
