@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from tests.conftest import TINY
-from unison import bench
+from unison.bench import language, machine, run, runs, speech
+from unison.compilation import compile_module
+from unison.config.compilation import CompileConfig
 from unison.config.tools import BenchConfig
 from unison.errors import UnisonError
+from unison.models.metavoice import FirstStage, FirstStageConfig
+from unison.precision import resolve_precision
 
 SIZES = [o for o in TINY if o.startswith(("model", "vocoder", "discriminator"))]
+FIRST = ["model=metavoice_tiny", "model.layers=2", "model.heads=2", "model.hidden=16", "model.ffn_multiple=8"]
+OFF = CompileConfig()
+CONFIG: dict[str, Any] = {
+    "what": ["startup"],
+    "models": None,
+    "precisions": ["32-true"],
+    "device": "cpu",
+    "compile": {"mode": "off", "fallback": "eager"},
+    "tokens": 32,
+    "threads": 1,
+    "repeats": 1,
+    "out": None,
+}
+
+
+@pytest.fixture(autouse=True)
+def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "MATRIX_BYTES", 2**20)
+    monkeypatch.setattr(machine, "SQUARE", {"cpu": 64})
+
+
+def config(**changes: Any) -> BenchConfig:
+    return BenchConfig(**CONFIG | {"compile": OFF} | changes)
 
 
 def test_contract_describes_a_voice_that_can_be_built() -> None:
-    described = bench.contract(["model=emotivoice", "vocoder=hifigan"])
+    described = runs.contract(["model=emotivoice", "vocoder=hifigan"])
     from unison.builders import build_voice
 
     voice = build_voice(described)
@@ -26,18 +56,112 @@ def test_contract_describes_a_voice_that_can_be_built() -> None:
 
 
 def test_synthesis_and_training_cases_run() -> None:
-    spoken = bench.synthesis(1, SIZES, "32-true")
+    spoken = speech.synthesis(1, SIZES, "32-true")
     assert spoken["rtf"] == pytest.approx(spoken["seconds"] / (300 * 256 / 16000))
-    assert bench.training(1, SIZES, "bf16-mixed")["seconds"] > 0
+    assert speech.training(1, SIZES, "bf16-mixed")["seconds"] > 0
 
 
 def test_run_prints_and_writes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench, "_cases", lambda: {"startup": [("help", bench.startup_help, ())]})
+    monkeypatch.setattr(run, "CASES", {"startup": lambda _: [("help", speech.startup_help, ())]})
     out = tmp_path / "figures.json"
-    bench.run(OmegaConf.create(vars(BenchConfig(["startup"], 1, 1, str(out)))))
+    run.run(OmegaConf.create(CONFIG | {"out": str(out)}))
     assert json.loads(out.read_text())["help"]["seconds"] > 0
     assert "help" in capsys.readouterr().out
     with pytest.raises(UnisonError, match="expected any of startup"):
-        bench.run(OmegaConf.create(vars(BenchConfig(["speed"], 1, 1, None))))
+        run.run(OmegaConf.create(CONFIG | {"what": ["speed"]}))
+
+
+def test_rows_of_language_models() -> None:
+    """Every preset and precision, guided and not; the large one on a processor only when it is asked for."""
+    precisions = ["32-true", "bf16-mixed", "bf16-true"]
+    names = [name for name, _, _ in run.cases(config(what=["decoding", "language_training"], precisions=precisions))]
+    assert names == [
+        *(
+            f"decode: metavoice_{size}, {precision}, guidance {guidance}, cpu"
+            for size in ("tiny", "small")
+            for precision in precisions
+            for guidance in ("off", "on")
+        ),
+        *(f"train: metavoice_{size}, {precision}, cpu" for size in ("tiny", "small") for precision in precisions),
+    ]
+    (_, _, arguments), _ = run.cases(config(what=["decoding"], models=["metavoice_1b"]))
+    assert arguments[0] == ["model=metavoice_1b"]
+
+
+def test_all_that_is_unknown_is_told_at_once() -> None:
+    with pytest.raises(UnisonError) as raised:
+        run.cases(config(what=["decoding"], models=["metavoice_lb"], precisions=["half"]))
+    assert raised.value.problems == [
+        "models: no metavoice_lb; one of metavoice_tiny, metavoice_small, metavoice_1b; did you mean metavoice_1b?",
+        "precisions: no half; one of 32-true, 16-mixed, bf16-mixed, 16-true, bf16-true",
+    ]
+    with pytest.raises(UnisonError, match=r"tokens=1000: expected 32 to 974, .* metavoice_tiny"):
+        run.cases(config(what=["decoding"], tokens=1000))
+
+
+@pytest.mark.parametrize(("precision", "wide"), [("32-true", 4), ("bf16-mixed", 2), ("bf16-true", 2)])
+def test_bytes_of_a_step_by_hand(precision: str, wide: int) -> None:
+    policy = resolve_precision(precision, "cpu")
+    model = FirstStage(FirstStageConfig(layers=2, heads=2, hidden=16, ffn_multiple=8, text_tokens=30), 10, 4)
+    policy.cast(model)
+    # queries, keys, values and what they are mixed to; gates, what they gate, and back: 8/3 of 16 is 42, rounded up 48
+    block = 16 * (3 * 16) + 16 * 16 + 16 * (2 * 48) + 48 * 16
+    head = (2 * 10 + 1 + 30 + 1) * 16
+    norms = (2 * 2 + 1) * 16
+    cache = 2 * (2 * 16) * 100 * wide
+    for rows in (1, 2):
+        expected = (2 * block + head) * wide + norms * 4 + rows * cache
+        assert language.step_bytes(model, policy, rows, live=100) == expected
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_decoding_is_held_against_machine_and_llama_in_one_run(guided: bool) -> None:
+    pytest.importorskip("transformers")
+    figures = language.decoding(1, FIRST, "bf16-true", guided, "cpu", OFF, 48)
+    assert figures["gb_per_second"] == pytest.approx(figures["mb_a_step"] * figures["tokens_per_second"] / 1e3)
+    assert figures["share"] == pytest.approx(figures["gb_per_second"] / figures["mv_gb_per_second"])
+    assert figures["hf_ratio"] == pytest.approx(figures["tokens_per_second"] / figures["hf_tokens_per_second"])
+    assert figures["first_token_seconds"] > 0
+    # the second and third pieces, after a text of 50 and a piece of 16: 67 to 98 positions
+    model = FirstStage(FirstStageConfig(2, 2, 16, 8, text_tokens=300, max_positions=1024), 1024, 256)
+    policy = resolve_precision("bf16-true", "cpu")
+    assert figures["mb_a_step"] == pytest.approx(
+        language.step_bytes(policy.cast(model), policy, 1 + guided, 82.5) / 1e6
+    )
+
+
+def test_llama_has_the_first_stage_s_sizes() -> None:
+    pytest.importorskip("transformers")
+    model = FirstStage(FirstStageConfig(2, 2, 16, 8, text_tokens=30, max_positions=64), 10, 4)
+    llama = language.Llama(model, resolve_precision("32-true", "cpu"), 2, torch.device("cpu"))
+    ours, theirs = language.read(model), list(llama.model.parameters())
+    assert sum(weight.numel() for weight in theirs) == sum(weight.numel() for weight in ours)
+    assert llama.piece().shape == (2, 1)
+    assert llama.positions == language.PROMPT + 15
+    llama.piece()
+    assert llama.positions == language.PROMPT + 31
+
+
+def test_without_transformers_there_is_no_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language.importlib.util, "find_spec", lambda name: None)
+    assert "hf_ratio" not in language.decoding(1, FIRST, "32-true", False, "cpu", OFF, 32)
+
+
+def test_compile_time_is_a_figure_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "compile_module", partial(compile_module, backend="eager"))
+    figures = language.decoding(1, FIRST, "32-true", True, "cpu", CompileConfig("default", "error"), 32)
+    assert figures["compile_seconds"] > 0
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_language_training(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "FRAMES", 10)
+    figures = language.language_training(1, FIRST, precision, "cpu", OFF)
+    tokens = language.SEQUENCES["cpu"] * (50 + 2 * 10)
+    assert figures["tokens_per_second"] == pytest.approx(tokens / figures["seconds"])
+    model = FirstStage(FirstStageConfig(2, 2, 16, 8, text_tokens=300), 1024, 256)
+    weights = sum(p.numel() for p in model.parameters()) - model.positions.weight.numel() - model.speaker.weight.numel()
+    assert figures["gflops"] == pytest.approx(6 * weights * figures["tokens_per_second"] / 1e9)
+    assert figures["share"] == pytest.approx(figures["gflops"] / figures["peak_gflops"])

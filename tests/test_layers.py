@@ -86,6 +86,7 @@ ALLOWED: dict[str, set[str]] = {
     # measures all of it
     "bench": {
         "builders",
+        "compilation",
         "config",
         "contract",
         "data",
@@ -117,7 +118,7 @@ FOREIGN: dict[str, set[str]] = {
         "prepare",
         "training",
     },
-    "transformers": {"models", "style"},
+    "transformers": {"bench", "models", "style"},
     "vector_quantize_pytorch": {"models"},
     "soundfile": {"audio", "prepare"},
     "matplotlib": {"evaluation", "training"},

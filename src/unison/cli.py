@@ -144,10 +144,11 @@ COMMANDS = {
     ),
     "bench": Command(
         "measure speed and memory on this machine",
-        "unison.bench:run",
+        "unison.bench.run:run",
         "unison.config.tools:BenchConfig",
         "unison bench what=[synthesis,training]",
         ("out",),
+        short={"compile": "compile.mode"},
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unison.config.compilation import CompileConfig
 
 @dataclass
 class InspectConfig:
@@ -119,7 +120,17 @@ class BenchConfig:
     """Measure this machine."""
 
     what: list[str]
-    """Any of synthesis, training, loader, startup, loading."""
+    """Any of synthesis, training, decoding, language_training, loader, startup, loading."""
+    models: list[str] | None
+    """Of decoding and language_training: any of metavoice_tiny, metavoice_small, metavoice_1b; null takes all, but on a
+    processor not metavoice_1b."""
+    precisions: list[str]
+    """Of these too."""
+    device: str
+    """Where these run: auto, cpu, cuda, mps. The others run on the processor."""
+    compile: CompileConfig
+    tokens: int
+    """Tokens that decoding is measured over."""
     threads: int
     """CPU threads."""
     repeats: int

@@ -1,0 +1,1 @@
+"""``unison bench``: speed and memory of this machine."""

@@ -1,0 +1,152 @@
+"""``unison bench``: each case in a process of its own, so that peaks are its own."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from unison.bench import speech
+from unison.bench.runs import compose_train
+from unison.bench.speech import FULL, SMALL
+from unison.config.tools import BenchConfig
+from unison.config.validate import nearest, validate
+from unison.errors import UnisonError
+
+Case = tuple[str, Callable[..., dict[str, float]], tuple[Any, ...]]
+
+PRESETS = ("metavoice_tiny", "metavoice_small", "metavoice_1b")
+SLOW = "metavoice_1b"
+"""On a processor only measured when it is asked for."""
+
+
+def run(cfg: DictConfig) -> None:
+    """Measure what is asked for; prints a table, and writes JSON where ``out`` says."""
+    config = validate(cfg, BenchConfig)
+    chosen = cases(config)
+    figures: dict[str, dict[str, float]] = {}
+    context = multiprocessing.get_context("spawn")
+    for name, function, arguments in chosen:
+        with context.Pool(1) as pool:
+            figures[name] = pool.apply(_measured, (function, config.threads, config.repeats, arguments))
+        print(f"{name:<54}" + "  ".join(f"{key} {value:.4g}" for key, value in figures[name].items()), flush=True)
+    if config.out:
+        Path(config.out).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def cases(config: BenchConfig) -> list[Case]:
+    """What is asked for, in that order.
+
+    Raises:
+        UnisonError: something of it is unknown.
+    """
+    known = ", ".join(CASES)
+    problems = [
+        f"what={what}: expected any of {known}{nearest(what, CASES)}" for what in config.what if what not in CASES
+    ]
+    if problems:
+        raise UnisonError(problems)
+    return [case for what in config.what for case in CASES[what](config)]
+
+
+def _decoding(config: BenchConfig) -> list[Case]:
+    from unison.bench.language import PROMPT, decoding
+    from unison.models.metavoice.generate import PIECE
+
+    device, models, problems = _language(config)
+    if not problems:
+        windows = {compose_train([f"model={model}"]).model.max_positions: model for model in models}
+        most = min(windows) - PROMPT
+        if not 2 * PIECE <= config.tokens <= most:
+            holds = f"as many as the window of {windows[min(windows)]} holds"
+            problems.append(f"tokens={config.tokens}: expected {2 * PIECE} to {most}, {holds}")
+    if problems:
+        raise UnisonError(problems)
+    return [
+        (
+            f"decode: {model}, {precision}, guidance {'on' if guided else 'off'}, {device}",
+            decoding,
+            ([f"model={model}"], precision, guided, device, config.compile, config.tokens),
+        )
+        for model in models
+        for precision in config.precisions
+        for guided in (False, True)
+    ]
+
+
+def _language_training(config: BenchConfig) -> list[Case]:
+    from unison.bench.language import language_training
+
+    device, models, problems = _language(config)
+    if problems:
+        raise UnisonError(problems)
+    return [
+        (
+            f"train: {model}, {precision}, {device}",
+            language_training,
+            ([f"model={model}"], precision, device, config.compile),
+        )
+        for model in models
+        for precision in config.precisions
+    ]
+
+
+def _language(config: BenchConfig) -> tuple[str, list[str], list[str]]:
+    """Where language models are measured, which, and what is wrong with what is asked for."""
+    from unison.inference.synthesizer import choose_device
+    from unison.precision import PRECISIONS
+
+    device = str(choose_device(config.device))
+    models = config.models
+    if models is None:
+        models = [name for name in PRESETS if name != SLOW or device != "cpu"]
+    problems = [
+        f"{field}: no {name}; one of {', '.join(known)}{nearest(name, known)}"
+        for field, names, known in (("models", models, PRESETS), ("precisions", config.precisions, PRECISIONS))
+        for name in names
+        if name not in known
+    ]
+    return device, models, problems
+
+
+CASES: dict[str, Callable[[BenchConfig], list[Case]]] = {
+    "synthesis": lambda _: [
+        ("speak: emotivoice + hifigan V1, 32-true", speech.synthesis, (FULL, "32-true")),
+        ("speak: emotivoice + hifigan V1, bf16-mixed", speech.synthesis, (FULL, "bf16-mixed")),
+        ("speak: emotivoice_small + istft, 32-true", speech.synthesis, ([*SMALL, "vocoder=istft"], "32-true")),
+        ("speak: emotivoice_small + istft_small, 32-true", speech.synthesis, (SMALL, "32-true")),
+        ("speak: emotivoice_small + griffinlim", speech.synthesis, ([*SMALL, "vocoder=griffinlim"], "32-true")),
+    ],
+    "training": lambda _: [
+        ("joint step: emotivoice, 32-true", speech.training, (FULL, "32-true")),
+        ("joint step: emotivoice, bf16-mixed", speech.training, (FULL, "bf16-mixed")),
+        ("joint step: emotivoice_small, 32-true", speech.training, (SMALL, "32-true")),
+    ],
+    "decoding": _decoding,
+    "language_training": _language_training,
+    "loader": lambda _: [("acoustic steps of the demo", speech.loader, ())],
+    "startup": lambda _: [
+        ("python infer.py --help", speech.startup_help, ()),
+        ("first sentence of the small model", speech.startup_speech, ()),
+    ],
+    "loading": lambda _: [("exported emotivoice + hifigan V1", speech.loading, ())],
+}
+"""What can be measured."""
+
+
+def _measured(
+    function: Callable[..., dict[str, float]], threads: int, repeats: int, arguments: tuple[Any, ...]
+) -> dict[str, float]:
+    import torch
+
+    torch.set_num_threads(threads)
+    figures = function(repeats, *arguments)
+    figures["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    if torch.cuda.is_initialized():
+        figures["peak_gpu_gb"] = torch.cuda.max_memory_allocated() / 2**30
+    return figures
