@@ -19,6 +19,9 @@ from unison.contract.contract import Contract
 from unison.contract.tables import SPEAKER_TABLE, SYMBOL_TABLE
 from unison.data.datamodule import Replay
 from unison.data.manifest import Corpus
+from unison.errors import UnisonError
+from unison.training.beginnings import agreed
+from unison.training.config import SpeakersConfig
 from unison.training.run import train
 from unison.training.task import Task
 
@@ -59,6 +62,14 @@ def state(folder: Path) -> tuple[Contract, dict[str, torch.Tensor]]:
 def audio(folder: Path, speaker: str) -> str:
     samples, _ = unison.load(folder, vocoder="griffinlim").speak("one two", speaker)
     return hashlib.sha256(samples.tobytes()).hexdigest()
+
+
+def test_long_lists_of_names_are_cut(short: Path) -> None:
+    base = state(short)[0]
+    here = base.replace(symbols=[*base.symbols, *(f"x{i:03}" for i in range(100))])
+    with pytest.raises(UnisonError) as caught:
+        agreed(base, here, SpeakersConfig(None, None, None, 0.5))
+    assert caught.value.problems[0].endswith("x008, x009 …; speakers.policy=extend appends them")
 
 
 @pytest.mark.parametrize("policy", ["null", "strict"])

@@ -18,7 +18,7 @@ from torch import nn
 from unison.builders import build_discriminator
 from unison.contract.checkpoint import DISCRIMINATOR_PREFIX, VOICE_PREFIX
 from unison.convert.emotivoice import MODEL_PREFIX
-from unison.convert.names import discriminator_names, generator_names, optimizer_problems, reordered, taken
+from unison.convert.names import discriminator_names, generator_names, optimizer_problems, reordered, shortened, taken
 from unison.errors import UnisonError
 from unison.models.emotivoice.model import EmotiVoice
 from unison.vocoders.config import DiscriminatorConfig, HifiGanConfig
@@ -57,7 +57,7 @@ def from_reference(released: Mapping[str, Any], model: EmotiVoice, vocoder: Hifi
         parameters = dict(module.named_parameters())
         theirs = {name: parameters[ours] for ours, name in of_module.items() if ours in parameters}
         wrong = optimizer_problems(released[entry], theirs)
-        problems += [f"{entry}: {problem}" for problem in wrong]
+        problems += shortened([f"{entry}: {problem}" for problem in wrong])
         if not wrong:
             order = [ours for ours in of_module if ours in parameters]
             optimizer = reordered(released[entry], order, list(parameters))

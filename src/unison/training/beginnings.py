@@ -133,7 +133,7 @@ def continued(contract: Contract, before: Contract) -> Contract:
     }
     if contract.style.get("name") == "labels":
         missing |= {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
-    problems = [f"{what}: {', '.join(sorted(names))} new since" for what, names in missing.items() if names]
+    problems = [f"{what}: {_some(sorted(names))} new since" for what, names in missing.items() if names]
     now = contract.replace(components=before.components, tokenizer=before.tokenizer)
     if any(parent.get("role") == "init_from" for parent in before.parents):
         # the lists and scales are the base's, grown: the corpus's own need not be the same, only among them
@@ -424,7 +424,7 @@ def agreed(base: Contract, corpus: Contract, speakers: SpeakersConfig) -> Lists:
         if corpus.style.get("name") == "labels":
             fresh |= {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
         problems += [
-            f"{what}: the base has no {', '.join(sorted(names))}; speakers.policy=extend appends them"
+            f"{what}: the base has no {_some(sorted(names))}; speakers.policy=extend appends them"
             for what, names in fresh.items()
             if names
         ]
