@@ -11,6 +11,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from unison.config.tree import conf_dir
 from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.data.manifest import Corpus
 from unison.errors import UnisonError
@@ -87,14 +88,11 @@ def test_bert_prompts_are_heard(read: Path, tmp_path: Path) -> None:
 
 
 def test_bert_through_infer(config: Config, read: Path, tmp_path: Path) -> None:
-    cfg = DictConfig(
-        {
-            **{"ckpt": str(read), "text": "one", "text_file": None, "speaker": "bert", "prompt": "a happy voice"},
-            **{"speed": 1.0, "seed": 0, "out": str(tmp_path / "a.wav"), "play": False, "vocoder": None},
-            **{"precision": None, "style_path": None, "device": "cpu", "threads": 0, "batch_size": 4},
-            **{"pause": 0.1, "max_chars": 50, "compile": {"mode": "off", "fallback": "eager"}},
-        }
-    )
+    stated = OmegaConf.load(conf_dir() / "infer.yaml")
+    del stated["defaults"]
+    asked = {"ckpt": str(read), "text": "one", "speaker": "bert", "prompt": "a happy voice", "device": "cpu"}
+    cfg = OmegaConf.merge(stated, asked, {"out": str(tmp_path / "a.wav")})
+    assert isinstance(cfg, DictConfig)
     infer(cfg)
     assert (tmp_path / "a.wav").is_file()
     assert '"prompt": "a happy voice"' in (tmp_path / "a.json").read_text()
