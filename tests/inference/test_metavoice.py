@@ -481,3 +481,14 @@ def test_infer_refuses(infer: Infer, single: Path, run_folder: Path) -> None:
         "reference: a.wav: there is no such recording",
         "reference: b c.wav: there is no such recording",
     ]
+
+
+def test_infer_quantised(infer: Infer, single: Path, run_folder: Path, tmp_path: Path) -> None:
+    done = infer(f"ckpt={single}", "text=one", "speaker=anna", "quantize=int8", "out=a.wav")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "a.json").read_text())["quantize"] == {"asked": "int8", "ran": "int8"}
+    assert infer(f"ckpt={run_folder}", "text=one", "quantize=int4").errors == [
+        "quantize=int4: a voice of the emotivoice family has no language model to quantize"
+    ]
+    (error,) = infer(f"ckpt={single}", "text=one", "speaker=anna", "quantize=int4").errors
+    assert error.endswith("precision=32-true has other parameters: give precision=bf16-true, or quantize=int8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from unison.config.compilation import CompileConfig
 
@@ -69,4 +70,7 @@ class InferConfig(SpeakConfig):
     """Play what was spoken, where the machine has a player."""
     precision: str | None
     """32-true, 16-mixed, bf16-mixed, 16-true or bf16-true; null takes what training ran with."""
+    quantize: Literal["int8", "int4"] | None
+    """Keeps the weights of a language model's blocks in 8 bits (in float32 or bfloat16) or 4 (precision=bf16-true; on a
+    GPU of compute capability 8.0 or more, or a processor). Null keeps them as they are (metavoice)."""
     compile: CompileConfig

@@ -33,6 +33,7 @@ from unison.models.metavoice.generate import Decoder, Piece
 from unison.models.metavoice.generate import Request as Decoding
 from unison.models.metavoice.voice import MetaVoice
 from unison.precision import PrecisionPolicy, finite_check
+from unison.quantization import quantize as quantize_weights
 from unison.text.bpe import BytePairs
 
 GUIDANCE = 3.0
@@ -95,6 +96,7 @@ class MetaVoiceSynthesizer(Synthesizer):
 
     family = "metavoice"
     unit = "token"
+    options = ("quantize",)
 
     def __init__(
         self,
@@ -103,11 +105,15 @@ class MetaVoiceSynthesizer(Synthesizer):
         policy: PrecisionPolicy,
         device: torch.device,
         compile: CompileConfig = OFF,
+        quantize: str | None = None,
     ) -> None:
         super().__init__(contract, voice, policy, device, compile)
         self.voice = voice
         self.tokenizer = BytePairs.from_dict(contract.tokenizer)
         self._first = _complete(voice)
+        if quantize is not None:
+            quantize_weights(self._first.blocks, quantize)
+            self.quantize = quantize
         self._decoder = Decoder(self._first, policy)
         self._embeddings = Embeddings(voice.speaker_encoder)
         self.room = Room.of(

@@ -55,7 +55,7 @@ def infer(cfg: DictConfig) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     how = config.device, config.precision, config.vocoder, config.style_path, config.compile
-    synthesizer = load(config.ckpt, *how, requests, config.adapters)
+    synthesizer = load(config.ckpt, *how, requests, config.adapters, config.quantize)
     with tqdm(unit=synthesizer.unit, leave=False, delay=1, file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:
@@ -85,6 +85,7 @@ def write(path: Path, audio: Audio, request: Request, synthesizer: Synthesizer) 
         "request": synthesizer.asked(request),
         "checkpoint": {"contract": synthesizer.contract.digest, "weights": synthesizer.contract.weights_digest},
         "precision": {"asked": synthesizer.policy.asked, "ran": synthesizer.policy.ran},
+        "quantize": {"asked": synthesizer.quantize, "ran": synthesizer.quantize},
         "compile": {"asked": synthesizer.compilation.asked, "ran": synthesizer.compilation.ran},
         "device": str(synthesizer.device),
         **synthesizer.parts(),

@@ -24,6 +24,7 @@ from unison.errors import UnisonError
 from unison.inference.audio import MAX_PAUSE_SECONDS, PAUSE_SECONDS, Audio
 from unison.inference.request import KNOBS, Request, foreign_knobs, ill_typed
 from unison.precision import PrecisionPolicy, resolve_precision, set_matmul
+from unison.quantization import check_quantization
 from unison.style.folder import encoder_folder
 
 SEEDS = 2**63
@@ -33,6 +34,7 @@ _FAMILIES = {
     "emotivoice": "unison.inference.emotivoice:EmotiVoiceSynthesizer",
     "metavoice": "unison.inference.metavoice:MetaVoiceSynthesizer",
 }
+_WITHOUT = {"quantize": "no language model to quantize"}
 
 OnProgress = Callable[[int, int], Any]
 """Told how much has been done since the last time, and how much there is to do: sentences or tokens, see ``unit``."""
@@ -48,7 +50,9 @@ class Synthesizer(ABC):
     max_chars: ClassVar[int | None] = None
     """Longer texts are refused unless the caller says otherwise."""
     options: ClassVar[tuple[str, ...]] = ()
-    """Which of the parts that :func:`load` may exchange it has."""
+    """Which of the parts that :func:`load` may exchange or quantise it has."""
+    quantize: str | None = None
+    """How the weights of a language model are kept; None for its parameters' dtype."""
 
     def __init__(
         self,
@@ -246,6 +250,7 @@ def load(
     compile: CompileConfig = OFF,
     requests: Sequence[Request] = (),
     adapters: str | Path | None = None,
+    quantize: str | None = None,
 ) -> Synthesizer:
     """The synthesizer of a checkpoint file, a run folder or an exported folder.
 
@@ -260,9 +265,11 @@ def load(
         requests: what will be asked of it; knobs that its family does not have are refused before the weights are
             looked at.
         adapters: the folder of adapters that were fine-tuned on this very checkpoint.
+        quantize: ``int8`` or ``int4`` keeps the weights of a language model in so many bits.
 
     Raises:
-        UnisonError: the checkpoint is missing, damaged or not one of ours; device or precision are not to be had.
+        UnisonError: the checkpoint is missing, damaged or not one of ours; device, precision or quantisation are not to
+            be had.
     """
     target = choose_device(device)
     found = resolve_ckpt(ckpt)
@@ -270,16 +277,18 @@ def load(
     if style_path is None and (beside := encoder_folder(contract, found)) is not None:
         style_path = str(beside)
     family = _family(contract, str(ckpt))
-    parts = {"vocoder": vocoder, "style_path": style_path}
+    parts = {"vocoder": vocoder, "style_path": style_path, "quantize": quantize}
     foreign = [problem for request in requests for problem in foreign_knobs(request, family.family)]
     foreign += [
-        f"{name}={value}: a voice of the {family.family} family has none to exchange"
+        f"{name}={value}: a voice of the {family.family} family has {_WITHOUT.get(name, 'none to exchange')}"
         for name, value in parts.items()
         if value is not None and name not in family.options
     ]
     if foreign:
         raise UnisonError(list(dict.fromkeys(foreign)))
     policy = resolve_precision(precision or contract.precision["ran"], target)
+    if quantize is not None:
+        check_quantization(quantize, policy, target)
     set_matmul(contract.tree().precision.matmul)
     voice = trained_voice(contract, weights, str(found.file))
     check_weights(weights, contract.weights_digest, str(found.file))
