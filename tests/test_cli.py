@@ -198,7 +198,7 @@ def test_wrong_overrides(train: Command, tmp_path: Path, overrides: list[str], p
             ["ckpt=a", "text=b", "precisions=bf16-mixd"],
             ["precisions: no bf16-mixd; did you mean bf16-mixed?"],
         ),
-        ("bench", ["what=lading"], ["what=['lading']: expected any of "]),
+        ("bench", ["what=lading"], ["what=lading: expected any of "]),
         ("prune", ["ckpt=a", "speakers=maria,ben", "out=b"], ["ckpt=a: no such file or folder"]),
     ],
 )
@@ -270,4 +270,4 @@ def test_inspect(command: Command, run_folder: Path) -> None:
 
 
 def test_commands_without_a_checkpoint_say_something_else(command: Command) -> None:
-    assert command("bench", "model=x").errors == ["model: no such field"]
+    assert command("bench", "model=x").errors == ["model: no such field; did you mean models?"]
