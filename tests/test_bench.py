@@ -12,6 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 from tests.conftest import TINY
+from unison import cli
 from unison.bench import language, machine, run, runs, speech
 from unison.compilation import compile_module
 from unison.config.compilation import CompileConfig
@@ -97,8 +98,13 @@ def test_all_that_is_unknown_is_told_at_once() -> None:
         "models: no metavoice_lb; one of metavoice_tiny, metavoice_small, metavoice_1b; did you mean metavoice_1b?",
         "precisions: no half; one of 32-true, 16-mixed, bf16-mixed, 16-true, bf16-true",
     ]
-    with pytest.raises(UnisonError, match=r"tokens=1000: expected 32 to 974, .* metavoice_tiny"):
-        run.cases(config(what=["decoding"], tokens=1000))
+
+
+def test_more_tokens_than_a_window_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.run("bench", ["what=[decoding]", "device=cpu", "tokens=1000"])
+    wrong = "tokens=1000: expected 32 to 974, as many as the window of metavoice_tiny holds"
+    assert capsys.readouterr().err == f"error: {wrong}\n"
 
 
 @pytest.mark.parametrize(("precision", "wide"), [("32-true", 4), ("bf16-mixed", 2), ("bf16-true", 2)])

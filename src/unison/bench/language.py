@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
@@ -127,6 +128,8 @@ class Llama:
     """Hugging Face's model of a first stage's sizes, with its own cache, which decodes the likeliest tokens."""
 
     def __init__(self, like: FirstStage, policy: PrecisionPolicy, rows: int, device: torch.device) -> None:
+        # what transformers imports beside it warns of things that are neither its user's nor ours
+        logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
         from transformers import LlamaConfig, LlamaForCausalLM
 
         sizes = like.config

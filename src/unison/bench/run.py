@@ -30,11 +30,12 @@ def run(cfg: DictConfig) -> None:
     config = validate(cfg, BenchConfig)
     chosen = cases(config)
     figures: dict[str, dict[str, float]] = {}
+    width = max((len(name) for name, _, _ in chosen), default=0) + 2
     context = multiprocessing.get_context("spawn")
     for name, function, arguments in chosen:
         with context.Pool(1) as pool:
             figures[name] = pool.apply(_measured, (function, config.threads, config.repeats, arguments))
-        print(f"{name:<54}" + "  ".join(f"{key} {value:.4g}" for key, value in figures[name].items()), flush=True)
+        print(f"{name:<{width}}" + "  ".join(f"{key} {value:.4g}" for key, value in figures[name].items()), flush=True)
     if config.out:
         Path(config.out).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 

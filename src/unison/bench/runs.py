@@ -10,6 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from unison.config.resolvers import register
+from unison.config.tree import compose_root
 from unison.config.validate import validate
 
 SENTENCE = "the quick brown fox"
@@ -37,14 +39,9 @@ def contract(overrides: list[str]) -> Any:
 
 
 def compose_train(overrides: list[str]) -> DictConfig:
-    from hydra import compose, initialize_config_dir
-
-    from unison.config.resolvers import register
-    from unison.config.tree import conf_dir
-
+    """The training configuration under overrides."""
     register()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("train", overrides=overrides)
+    return compose_root("train", overrides)
 
 
 def train_config(tree: DictConfig) -> Any:
