@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from unison.config.compilation import CompileConfig
 
+
 @dataclass
 class InspectConfig:
     """Show what a checkpoint says about itself."""
