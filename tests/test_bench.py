@@ -20,6 +20,7 @@ from unison.config.tools import BenchConfig
 from unison.errors import UnisonError
 from unison.models.metavoice import FirstStage, FirstStageConfig
 from unison.precision import resolve_precision
+from unison.quantization import quantize
 
 SIZES = [o for o in TINY if o.startswith(("model", "vocoder", "discriminator"))]
 FIRST = ["model=metavoice_tiny", "model.layers=2", "model.heads=2", "model.hidden=16", "model.ffn_multiple=8"]
@@ -30,6 +31,7 @@ CONFIG: dict[str, Any] = {
     "precisions": ["32-true"],
     "device": "cpu",
     "compile": {"mode": "off", "fallback": "eager"},
+    "quantize": None,
     "tokens": 32,
     "threads": 1,
     "repeats": 1,
@@ -87,8 +89,25 @@ def test_rows_of_language_models() -> None:
         ),
         *(f"train: metavoice_{size}, {precision}, cpu" for size in ("tiny", "small") for precision in precisions),
     ]
-    (_, _, arguments), _ = run.cases(config(what=["decoding"], models=["metavoice_1b"]))
+    (name, _, arguments), _ = run.cases(config(what=["decoding"], models=["metavoice_1b"], quantize="int8"))
+    assert name == "decode: metavoice_1b, 32-true int8, guidance off, cpu"
     assert arguments[0] == ["model=metavoice_1b"]
+
+
+def test_what_can_t_be_quantised_is_told_before() -> None:
+    with pytest.raises(UnisonError, match="quantize=int4: its kernels take bfloat16"):
+        run.cases(config(what=["decoding"], quantize="int4"))
+
+
+def test_weights_of_8_bits_are_counted_as_such() -> None:
+    policy = resolve_precision("bf16-true", "cpu")
+    model = policy.cast(FirstStage(FirstStageConfig(layers=2, heads=2, hidden=16, ffn_multiple=8), 10, 4))
+    whole = language.step_bytes(model, policy, 1, live=0)
+    weights = sum(weight.numel() for weight in model.blocks.parameters() if weight.dim() > 1)
+    rows = sum(len(weight) for weight in model.blocks.parameters() if weight.dim() > 1)
+    quantize(model.blocks, "int8")
+    # a byte less a weight; a row has a factor of 32 bits, and a zero of 8
+    assert whole - language.step_bytes(model, policy, 1, live=0) == weights - 5 * rows
 
 
 def test_all_that_is_unknown_is_told_at_once() -> None:
@@ -125,7 +144,7 @@ def test_bytes_of_a_step_by_hand(precision: str, wide: int) -> None:
 @pytest.mark.parametrize("guided", [False, True])
 def test_decoding_is_held_against_machine_and_llama_in_one_run(guided: bool) -> None:
     pytest.importorskip("transformers")
-    figures = language.decoding(1, FIRST, "bf16-true", guided, "cpu", OFF, 48)
+    figures = language.decoding(1, FIRST, "bf16-true", guided, "cpu", OFF, None, 48)
     assert figures["gb_per_second"] == pytest.approx(figures["mb_a_step"] * figures["tokens_per_second"] / 1e3)
     assert figures["share"] == pytest.approx(figures["gb_per_second"] / figures["mv_gb_per_second"])
     assert figures["hf_ratio"] == pytest.approx(figures["tokens_per_second"] / figures["hf_tokens_per_second"])
@@ -152,12 +171,12 @@ def test_llama_has_the_first_stage_s_sizes() -> None:
 
 def test_without_transformers_there_is_no_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(language.importlib.util, "find_spec", lambda name: None)
-    assert "hf_ratio" not in language.decoding(1, FIRST, "32-true", False, "cpu", OFF, 32)
+    assert "hf_ratio" not in language.decoding(1, FIRST, "32-true", False, "cpu", OFF, None, 32)
 
 
 def test_compile_time_is_a_figure_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(language, "compile_module", partial(compile_module, backend="eager"))
-    figures = language.decoding(1, FIRST, "32-true", True, "cpu", CompileConfig("default", "error"), 32)
+    figures = language.decoding(1, FIRST, "32-true", True, "cpu", CompileConfig("default", "error"), None, 32)
     assert figures["compile_seconds"] > 0
 
 

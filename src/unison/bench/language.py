@@ -25,6 +25,7 @@ from unison.models.metavoice.config import FirstStageConfig
 from unison.models.metavoice.first_stage import FirstStage
 from unison.models.metavoice.generate import PIECE, Decoder, Piece, Request
 from unison.precision import PrecisionPolicy, resolve_precision, set_matmul
+from unison.quantization import quantize as quantize_weights
 from unison.training.tasks.language import FirstStageTask
 
 CODES, SPEAKER_DIM = 1024, 256
@@ -38,7 +39,14 @@ SEQUENCES = {"cpu": 4}
 
 
 def decoding(
-    repeats: int, overrides: list[str], precision: str, guided: bool, device: str, compile: CompileConfig, tokens: int
+    repeats: int,
+    overrides: list[str],
+    precision: str,
+    guided: bool,
+    device: str,
+    compile: CompileConfig,
+    quantize: str | None,
+    tokens: int,
 ) -> dict[str, float]:
     """Speed of a first stage with random weights on one request, sampled from as when it speaks.
 
@@ -55,6 +63,8 @@ def decoding(
     with target:
         model = FirstStage(validate(sizes, FirstStageConfig), CODES, SPEAKER_DIM).eval()
     policy.cast(model)
+    if quantize is not None:
+        quantize_weights(model.blocks, quantize)
     compile_module(model, compile)
     text = torch.randint(model.config.text_tokens, (PROMPT - 1,)).tolist()
     request = Request(
@@ -110,13 +120,18 @@ def decoding(
 def step_bytes(model: FirstStage, policy: PrecisionPolicy, rows: int, live: float) -> float:
     """What a step of decoding has to read: each weight once, and the keys and values of `live` positions of each row.
 
-    Matrices count in the dtype of the products: a mixed precision makes its copies of them once a piece. Of positions
-    and speakers a step reads a row or nothing.
+    Matrices count in the dtype of the products, since a mixed precision makes its copies of them beforehand; those of
+    fewer bits with their factors. Of positions and speakers a step reads a row or nothing.
     """
     wide = policy.compute_dtype.itemsize
-    weights = sum(weight.numel() * (wide if weight.dim() > 1 else weight.itemsize) for weight in read(model))
+
+    def held(weight: Tensor) -> int:
+        if type(weight) is torch.nn.Parameter:
+            return weight.numel() * (wide if weight.dim() > 1 else weight.itemsize)
+        return sum(part.nbytes for part in vars(weight).values() if isinstance(part, Tensor))
+
     config = model.config
-    return weights + rows * live * 2 * config.layers * config.hidden * wide
+    return sum(map(held, read(model))) + rows * live * 2 * config.layers * config.hidden * wide
 
 
 def read(model: FirstStage) -> list[torch.nn.Parameter]:

@@ -56,8 +56,12 @@ def cases(config: BenchConfig) -> list[Case]:
 
 
 def _decoding(config: BenchConfig) -> list[Case]:
+    import torch
+
     from unison.bench.language import PROMPT, decoding
     from unison.models.metavoice.generate import PIECE
+    from unison.precision import resolve_precision
+    from unison.quantization import check_quantization
 
     device, models, problems = _language(config)
     if not problems:
@@ -68,11 +72,15 @@ def _decoding(config: BenchConfig) -> list[Case]:
             problems.append(f"tokens={config.tokens}: expected {2 * PIECE} to {most}, {holds}")
     if problems:
         raise UnisonError(problems)
+    if config.quantize is not None:
+        for precision in config.precisions:
+            check_quantization(config.quantize, resolve_precision(precision, device), torch.device(device))
+    bits = "" if config.quantize is None else f" {config.quantize}"
     return [
         (
-            f"decode: {model}, {precision}, guidance {'on' if guided else 'off'}, {device}",
+            f"decode: {model}, {precision}{bits}, guidance {'on' if guided else 'off'}, {device}",
             decoding,
-            ([f"model={model}"], precision, guided, device, config.compile, config.tokens),
+            ([f"model={model}"], precision, guided, device, config.compile, config.quantize, config.tokens),
         )
         for model in models
         for precision in config.precisions

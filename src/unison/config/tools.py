@@ -130,6 +130,8 @@ class BenchConfig:
     device: str
     """Where these run: auto, cpu, cuda, mps. The others run on the processor."""
     compile: CompileConfig
+    quantize: str | None
+    """Bits in which decoding's first stages keep their weights: int8, int4; null for the precision's."""
     tokens: int
     """Tokens that decoding is measured over."""
     threads: int

@@ -23,13 +23,17 @@ class KeyValueCache:
         self._longest = longest
         self.length = min(SMALLEST, longest)
         """Positions that there is room for."""
-        self._blocks = [self._room(written) for _ in range(layers)]
+        self._blocks = [self._empty(written) for _ in range(layers)]
 
     def live(self, length: int) -> list[Tensor]:
         """Of every block, the first `length` positions, to be read and written; all views."""
+        return [block.narrow(3, 0, length) for block in self.room(length)]
+
+    def room(self, length: int) -> list[Tensor]:
+        """Of every block, all positions there are, `length` at least; they stay where they are until it grows."""
         if length > self.length:
             self._grow(length)
-        return [block.narrow(3, 0, length) for block in self._blocks]
+        return self._blocks
 
     def keep(self, rows: Tensor, first: int, length: int) -> None:
         """Go on with some of the rows, and the positions from `first` to `length`, which now begin at 0."""
@@ -45,9 +49,9 @@ class KeyValueCache:
         self._blocks = [self._filled(block.narrow(3, 0, held)) for block in self._blocks]
 
     def _filled(self, values: Tensor) -> Tensor:
-        room = self._room(values)
+        room = self._empty(values)
         room.narrow(3, 0, values.shape[3]).copy_(values)
         return room
 
-    def _room(self, written: Tensor) -> Tensor:
+    def _empty(self, written: Tensor) -> Tensor:
         return cache_for(written.flatten(0, 1), self.length).unflatten(0, (2, -1))

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from unison.models.metavoice.blocks import TransformerBlock
 from unison.models.metavoice.cache import KeyValueCache
+from unison.models.metavoice.recorded import RecordedSteps, StepLayers
 from unison.models.metavoice.sampling import Sampler, Settings
 from unison.precision import PrecisionPolicy
 
@@ -91,6 +92,8 @@ class Decoder:
 
     def __init__(self, model: FirstStage, policy: PrecisionPolicy | None = None, piece: int = PIECE) -> None:
         self._model, self._policy, self._piece = model, policy, piece
+        self._layers: StepLayers | None = None
+        """On a GPU, where the weights are when something is decoded."""
 
     def decode(self, requests: Sequence[Request]) -> list[Piece]:
         """All tokens of every request, in the order of the requests; raises ValueError as `stream` does."""
@@ -111,7 +114,11 @@ class Decoder:
         if not rows:
             return
         with torch.inference_mode(), self._autocast():
-            batch = _Batch(self._model, rows, self._piece)
+            weight = self._model.embedding.weight
+            if not weight.is_cpu and self._layers is None:
+                dtype = weight.dtype if self._policy is None else self._policy.compute_dtype
+                self._layers = StepLayers(self._model, dtype)
+            batch = _Batch(self._model, rows, self._piece, self._layers)
         while batch.rows:
             # not around the yield: what the caller does in between is no part of this
             with torch.inference_mode(), self._autocast():
@@ -136,8 +143,8 @@ class Decoder:
 class _Batch:
     """The requests that are not done, and what the next step needs of those before."""
 
-    def __init__(self, model: FirstStage, rows: list[_Row], overrun: int) -> None:
-        self.rows, self._model = rows, model
+    def __init__(self, model: FirstStage, rows: list[_Row], overrun: int, layers: StepLayers | None) -> None:
+        self.rows, self._model, self._layers = rows, model, layers
         self._device = device = model.embedding.weight.device
         self._sampler = Sampler([row.request for row in rows], model.layout.size, device)
         self._arrange()
@@ -160,36 +167,63 @@ class _Batch:
         self._logits = self._run(x, mask, columns, length)
         self._column, self._steps = length, 0
         """The next column to write, and how many tokens were decoded."""
+        self._most = overrun
+        self._recorded: RecordedSteps | None = None
 
     def decode(self, piece: int) -> list[Piece]:
         """A piece of every request, of up to so many tokens; those that are then done are not here any more."""
         steps = min(piece, max(row.left for row in self.rows))
         noise = self._sampler.draw(steps)
+        decoded = self._watched(steps, noise) if self._layers is None else self._unwatched(self._layers, steps, noise)
+        self._column, self._steps = self._column + steps, self._steps + steps
+        pieces = [_cut(row, tokens) for row, tokens in zip(self.rows, decoded, strict=True)]
+        self._keep([i for i, piece in enumerate(pieces) if not piece.done])
+        return pieces
+
+    def _watched(self, steps: int, noise: Tensor | None) -> list[list[int]]:
+        """Tokens of every request, until all are done or there are so many."""
         columns = torch.arange(self._column, self._column + steps, device=self._device)
         added = self._added(columns).split(1, 1)
         mask = None
         if self._padded:
             mask = self._bias(torch.arange(self._column + steps, device=self._device) >= self._pads[..., None])
-        made: list[Tensor] = []
+        made: list[list[int]] = []
         running = list(range(len(self.rows)))
         for step, at in enumerate(columns.split(1)):
             allowed = self._allowed[(self._steps + step) % len(self._allowed)]
             tokens = self._sampler.next(self._logits, self._guided, None if noise is None else noise[step], allowed)
-            made.append(tokens)
-            if self._device.type == "cpu":
-                # where to look costs nothing
-                values = tokens.tolist()
-                running = [i for i in running if values[i] != self.rows[i].stop and step + 1 < self.rows[i].left]
-                if not running:
-                    break
+            values = tokens.tolist()
+            made.append(values)
+            running = [i for i in running if values[i] != self.rows[i].stop and step + 1 < self.rows[i].left]
+            if not running:
+                break
             live = self._column + step + 1
             seen = None if mask is None else mask[..., :live]
             self._logits = self._run(self._embedded(tokens[:, None]) + added[step], seen, at, live)
-        self._column, self._steps = self._column + steps, self._steps + steps
-        decoded = torch.stack(made, 1).tolist()
-        pieces = [_cut(row, tokens) for row, tokens in zip(self.rows, decoded, strict=True)]
-        self._keep([i for i, piece in enumerate(pieces) if not piece.done])
-        return pieces
+        return [list(row) for row in zip(*made, strict=True)]
+
+    def _unwatched(self, layers: StepLayers, steps: int, noise: Tensor | None) -> list[list[int]]:
+        """So many tokens of every request, without a look from the host before the last."""
+        held = self._cache.length
+        past = self._cache.room(self._column + steps)
+        if self._recorded is None or self._cache.length != held:
+            allowed = [mask for mask in self._allowed if mask is not None]
+            self._recorded = RecordedSteps(
+                layers,
+                self._sampler,
+                self._guided,
+                lambda tokens, place: (self._embedded(tokens[:, None]) + self._added(place))[:, 0],
+                past,
+                self._logits,
+                torch.stack(allowed) if allowed else None,
+                self._pads,
+                self._column,
+                self._steps,
+                self._most,
+            )
+        tokens = self._recorded.run(steps, noise)
+        self._logits = self._recorded.logits
+        return tokens.tolist()
 
     def leave(self, numbers: set[int]) -> None:
         """Go on without these requests."""
@@ -253,7 +287,7 @@ class _Batch:
             return
         first = min(row.pad for row in self.rows)
         kept = torch.tensor(at, device=self._device)
-        self._logits = self._logits[kept]
+        self._logits, self._recorded = self._logits[kept], None
         self._cache.keep(kept, first, self._column)
         self._sampler.keep(requests)
         self._column -= first

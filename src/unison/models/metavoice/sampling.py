@@ -86,6 +86,11 @@ class Sampler:
         self._generators = [torch.Generator(device).manual_seed(one.seed) for one in settings]
         self._arrange()
 
+    @property
+    def requests(self) -> int:
+        """How many there are."""
+        return len(self._settings)
+
     def keep(self, requests: Sequence[int]) -> None:
         """Go on with some of the requests."""
         self._settings = [self._settings[i] for i in requests]

@@ -1,0 +1,281 @@
+"""A step of decoding on a GPU, in Triton: products of few rows, and attention from one position.
+
+A step's time is that of reading the weights once. torch's own products of one or two rows read them at little over half
+of a GPU's bandwidth, and weights of 8 bits are first written out in 16; here a product takes normalisation, gate and
+sum along, so that a block is six kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor, nn
+
+from unison.models.metavoice.blocks import RMSNorm, SwiGLU, TransformerBlock
+
+MOST_ROWS = 16
+"""Up to which a block here is quicker than torch's."""
+_TOGETHER = 4
+"""Rows that a program multiplies with the weights that its registers hold; programs of other rows find them in L2."""
+_LONGEST = 16384
+"""Inputs of a product: as many weights as a program holds at once."""
+_SPAN = 64
+"""Positions that a program of attention looks at."""
+
+
+def fusable(blocks: Iterable[nn.Module]) -> bool:
+    """Whether `FusedBlock` takes these: norms, gates and widths as the first stage's, weights plain or of 8 bits."""
+    return all(
+        isinstance(block, TransformerBlock)
+        and isinstance(block.attention_norm, RMSNorm)
+        and isinstance(block.ffn, SwiGLU)
+        and not (width := block.attention.out.in_features // block.attention.heads) & (width - 1)
+        and block.ffn.down.in_features <= _LONGEST
+        and all(_plain(layer.weight) for layer in block.modules() if isinstance(layer, nn.Linear))
+        for block in blocks
+    )
+
+
+def _plain(weight: Tensor) -> bool:
+    return type(weight) is nn.Parameter or getattr(weight, "qdata", weight).dtype == torch.int8
+
+
+class Matrix:
+    """The weights of a linear layer [O, I], as they are multiplied with.
+
+    Args:
+        weight: plain, or torchao's of 8 bits, whose rows have a factor each.
+        dtype: of plain weights' products; a copy is made where they have another.
+    """
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+        values, scale = getattr(weight, "qdata", None), getattr(weight, "scale", None)
+        self.values: Tensor = (weight.detach().to(dtype) if values is None else values).contiguous()
+        self.scale: Tensor | None = None if scale is None else scale.flatten().float().contiguous()
+
+    def product(
+        self,
+        x: Tensor,
+        dtype: torch.dtype,
+        norm: RMSNorm | None = None,
+        gated: bool = False,
+        added: Tensor | None = None,
+    ) -> Tensor:
+        """What `F.linear` makes of x [R, I], in float32, as [R, O] of `dtype`.
+
+        Args:
+            norm: normalises x first.
+            gated: the first half of the rows gates the second by SiLU, which leaves [R, O / 2].
+            added: [R, O], to which the product is added.
+        """
+        rows, n_in = x.shape
+        n_out = len(self.values) // 2 if gated else len(self.values)
+        block_in = triton.next_power_of_2(n_in)
+        block_out, warps = _tile(block_in, self.values.itemsize, gated)
+        out = x.new_empty(rows, n_out, dtype=dtype)
+        together = min(rows, _TOGETHER)
+        _product[(triton.cdiv(rows, together), triton.cdiv(n_out, block_out))](
+            x,
+            self.values,
+            self.scale,
+            None if norm is None else norm.weight,
+            added,
+            out,
+            rows,
+            n_in,
+            n_out,
+            0.0 if norm is None else norm.eps,
+            ROWS=together,
+            BLOCK_OUT=block_out,
+            BLOCK_IN=block_in,
+            GATED=gated,
+            num_warps=warps,
+        )
+        return out
+
+
+def _tile(block_in: int, itemsize: int, gated: bool) -> tuple[int, int]:
+    """Rows of weights of a program, and its warps: 64 weights a thread or so."""
+    rows = max(1, 8192 // block_in // (2 if gated else 1))
+    return rows, 4 if block_in * rows <= 8192 else 8
+
+
+class FusedBlock:
+    """A block's step for one new position of each of up to `MOST_ROWS` rows.
+
+    Args:
+        block: whose weights it takes; see `fusable`.
+        dtype: of products, keys and values.
+    """
+
+    def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
+        assert isinstance(block, TransformerBlock)
+        assert isinstance(block.ffn, SwiGLU)
+        self._block, self._dtype = block, dtype
+        attention, ffn = block.attention, block.ffn
+        self._qkv, self._out = Matrix(attention.qkv.weight, dtype), Matrix(attention.out.weight, dtype)
+        self._up, self._down = Matrix(ffn.up.weight, dtype), Matrix(ffn.down.weight, dtype)
+
+    def __call__(self, x: Tensor, past: Tensor, place: Tensor, pads: Tensor) -> Tensor:
+        """[R, C] to [R, C].
+
+        Args:
+            past: keys and values [2, R, H, L, D]; those of x are written into it.
+            place: [1], where.
+            pads: [R], the first position that a row sees.
+        """
+        attention_norm, ffn_norm = self._block.attention_norm, self._block.ffn_norm
+        assert isinstance(attention_norm, RMSNorm)
+        assert isinstance(ffn_norm, RMSNorm)
+        qkv = self._qkv.product(x, past.dtype, norm=attention_norm)
+        x = self._out.product(attend(qkv, past, place, pads), x.dtype, added=x)
+        inner = self._up.product(x, self._dtype, norm=ffn_norm, gated=True)
+        return self._down.product(inner, x.dtype, added=x)
+
+
+def attend(qkv: Tensor, past: Tensor, place: Tensor, pads: Tensor) -> Tensor:
+    """Attention from one position of each row, [R, C], after its key and value are written.
+
+    Only positions that are seen are read, however long `past` is: a program looks at some of them, and a second
+    kernel joins what the programs found (Flash-Decoding, Dao et al. 2023).
+
+    Args:
+        qkv: queries, keys and values [R, 3 C] of the position.
+        past: keys and values [2, R, H, L, D].
+        place: [1], the position.
+        pads: [R], the first position that a row sees.
+    """
+    _, rows, heads, length, width = past.shape
+    spans = triton.cdiv(length, _SPAN)
+    found = qkv.new_empty(rows * heads, spans, width, dtype=torch.float32)
+    weights = qkv.new_empty(2, rows * heads, spans, dtype=torch.float32)
+    _look[(rows * heads, spans)](
+        qkv,
+        past,
+        place,
+        pads,
+        found,
+        weights,
+        width**-0.5,
+        past.stride(0),
+        past.stride(1),
+        past.stride(2),
+        HEADS=heads,
+        WIDTH=width,
+        SPAN=_SPAN,
+        num_warps=4,
+    )
+    out = qkv.new_empty(rows, heads * width)
+    _join[(rows * heads,)](
+        found, weights, out, spans, ROWS=rows * heads, WIDTH=width, SPANS=triton.next_power_of_2(spans), num_warps=4
+    )
+    return out
+
+
+@triton.jit
+def _product(
+    x,
+    weight,
+    scale,
+    norm,
+    added,
+    out,
+    rows,
+    n_in,
+    n_out,
+    eps,
+    ROWS: tl.constexpr,
+    BLOCK_OUT: tl.constexpr,
+    BLOCK_IN: tl.constexpr,
+    GATED: tl.constexpr,
+):
+    outs = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+    ins = tl.arange(0, BLOCK_IN)
+    wanted, given = outs < n_out, ins < n_in
+    held = wanted[:, None] & given[None, :]
+    at = outs[:, None] * n_in + ins[None, :]
+    first = tl.load(weight + at, mask=held, other=0).to(tl.float32)
+    if GATED:
+        second = tl.load(weight + n_out * n_in + at, mask=held, other=0).to(tl.float32)
+    for i in tl.static_range(ROWS):
+        row = tl.program_id(0) * ROWS + i
+        there = row < rows
+        values = tl.load(x + row * n_in + ins, mask=given & there, other=0).to(tl.float32)
+        if norm is not None:
+            mean = tl.sum(values * values) / n_in
+            values = values * tl.rsqrt(mean + eps) * tl.load(norm + ins, mask=given, other=0).to(tl.float32)
+        y = tl.sum(first * values[None, :], 1)
+        if scale is not None:
+            y *= tl.load(scale + outs, mask=wanted, other=0)
+        if GATED:
+            z = tl.sum(second * values[None, :], 1)
+            if scale is not None:
+                z *= tl.load(scale + n_out + outs, mask=wanted, other=0)
+            y = y * tl.sigmoid(y) * z
+        if added is not None:
+            y += tl.load(added + row * n_out + outs, mask=wanted & there, other=0).to(tl.float32)
+        tl.store(out + row * n_out + outs, y.to(out.dtype.element_ty), mask=wanted & there)
+
+
+@triton.jit
+def _look(
+    qkv,
+    past,
+    place,
+    pads,
+    found,
+    weights,
+    factor,
+    kind_stride,
+    row_stride,
+    head_stride,
+    HEADS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    SPAN: tl.constexpr,
+):
+    which, span, spans = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
+    row, head = which // HEADS, which % HEADS
+    here, first = tl.load(place), tl.load(pads + row)
+    note = which * spans + span
+    begin = span * SPAN
+    if (begin > here) | (begin + SPAN <= first):
+        tl.store(weights + note, float("-inf"))
+    else:
+        positions, width = begin + tl.arange(0, SPAN), tl.arange(0, WIDTH)
+        new = qkv + row * 3 * HEADS * WIDTH + head * WIDTH + width
+        query = tl.load(new).to(tl.float32)
+        new_key, new_value = tl.load(new + HEADS * WIDTH), tl.load(new + 2 * HEADS * WIDTH)
+        keys = past + row.to(tl.int64) * row_stride + head * head_stride
+        values = keys + kind_stride
+        if here < begin + SPAN:
+            tl.store(keys + here * WIDTH + width, new_key)
+            tl.store(values + here * WIDTH + width, new_value)
+        at = positions[:, None] * WIDTH + width[None, :]
+        before = (positions < here) & (positions >= first)
+        now = (positions == here)[:, None]
+        key = tl.where(now, new_key[None, :], tl.load(keys + at, mask=before[:, None], other=0)).to(tl.float32)
+        value = tl.where(now, new_value[None, :], tl.load(values + at, mask=before[:, None], other=0)).to(tl.float32)
+        scores = tl.sum(key * query[None, :], 1) * factor
+        scores = tl.where(before | (positions == here), scores, float("-inf"))
+        most = tl.max(scores, 0)
+        shares = tl.exp(scores - most)
+        tl.store(found + note * WIDTH + width, tl.sum(shares[:, None] * value, 0))
+        tl.store(weights + note, most)
+        tl.store(weights + tl.num_programs(0) * spans + note, tl.sum(shares, 0))
+
+
+@triton.jit
+def _join(found, weights, out, spans, ROWS: tl.constexpr, WIDTH: tl.constexpr, SPANS: tl.constexpr):
+    which = tl.program_id(0)
+    span, width = tl.arange(0, SPANS), tl.arange(0, WIDTH)
+    notes = which * spans + span
+    most = tl.load(weights + notes, mask=span < spans, other=float("-inf"))
+    seen = most > float("-inf")
+    factors = tl.where(seen, tl.exp(most - tl.max(most, 0)), 0.0)
+    total = tl.sum(factors * tl.load(weights + ROWS * spans + notes, mask=seen, other=0.0), 0)
+    parts = tl.load(found + notes[:, None] * WIDTH + width[None, :], mask=seen[:, None], other=0.0)
+    joined = tl.sum(parts * factors[:, None], 0) / total
+    tl.store(out + which * WIDTH + width, joined.to(out.dtype.element_ty))

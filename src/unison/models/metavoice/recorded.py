@@ -1,0 +1,168 @@
+"""A step of decoding that asks nothing of the host; with CUDA recorded once as a graph and played for every token.
+
+Launching a step's hundreds of kernels one by one takes longer than they run. A recording plays them without the host;
+so whatever changes from step to step is held in tensors, which the step itself moves on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from unison.models.metavoice.blocks import RMSNorm
+from unison.models.metavoice.sampling import Sampler
+
+if TYPE_CHECKING:
+    from unison.models.metavoice.first_stage import FirstStage
+
+
+class StepLayers:
+    """The blocks and the head of a first stage, as a step on a GPU runs them.
+
+    Args:
+        model: the first stage.
+        dtype: of products.
+    """
+
+    def __init__(self, model: FirstStage, dtype: torch.dtype) -> None:
+        self._model = model
+        self._few = 0
+        """Up to how many rows the kernels written for few are used."""
+        if not model.embedding.weight.is_cuda or importlib.util.find_spec("triton") is None:
+            return
+        from unison.models.metavoice import kernels
+
+        if kernels.fusable(model.blocks):
+            self._few = kernels.MOST_ROWS
+            self._blocks = [kernels.FusedBlock(block, dtype) for block in model.blocks]
+            self._head = kernels.Matrix(model.embedding.weight, dtype)
+
+    def __call__(self, x: Tensor, past: Sequence[Tensor], place: Tensor, pads: Tensor) -> Tensor:
+        """Logits [R, V] after x [R, C].
+
+        Args:
+            past: of every block, keys and values [2, R, H, L, D], which those of x are written into.
+            place: [1], where.
+            pads: [R, 1], the first position that a row sees.
+        """
+        if len(x) <= self._few:
+            for fused, held in zip(self._blocks, past, strict=True):
+                x = fused(x, held, place, pads)
+            assert isinstance(self._model.norm, RMSNorm)
+            return self._head.product(x, torch.float32, norm=self._model.norm)
+        positions = torch.arange(past[0].shape[3], device=x.device)
+        seen = (positions >= pads) & (positions <= place)
+        mask = past[0].new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None, None]
+        x = x[:, None]
+        with _no_copies_kept():
+            for block, held in zip(self._model.blocks, past, strict=True):
+                # not its compiled form, which may be a recording itself
+                x = block.forward(x, mask, held, place)
+            return self._model.head(x[:, 0]).float()
+
+
+class RecordedSteps:
+    """Steps of a batch that stays as it is, in a cache that stays where it is.
+
+    Args:
+        layers: the model's.
+        sampler: of the batch's requests.
+        guided: [G], the requests that are guided, whose second rows come last; None for none.
+        embedded: from tokens [B] and the place [1] to what the layers read, [R, C].
+        past: of every block, keys and values [2, R, H, L, D].
+        logits: [R, V], after what has been decoded.
+        allowed: which tokens may come [K, B, V] at the steps 0, 1, … modulo K; None for all.
+        pads: [R, 1], the first position that a row sees.
+        place: the next column to write.
+        steps: how many tokens were decoded.
+        piece: most steps at a time.
+    """
+
+    def __init__(
+        self,
+        layers: StepLayers,
+        sampler: Sampler,
+        guided: Tensor | None,
+        embedded: Callable[[Tensor, Tensor], Tensor],
+        past: Sequence[Tensor],
+        logits: Tensor,
+        allowed: Tensor | None,
+        pads: Tensor,
+        place: int,
+        steps: int,
+        piece: int,
+    ) -> None:
+        device = logits.device
+        self._layers, self._sampler, self._guided, self._embedded = layers, sampler, guided, embedded
+        self._past, self._allowed, self._pads = past, allowed, pads
+        self.logits = logits.float()
+        self._place = torch.tensor([place], device=device)
+        self._step = torch.zeros(1, dtype=torch.long, device=device)
+        self._due = torch.tensor([0 if allowed is None else steps % len(allowed)], device=device)
+        self._made = torch.zeros(piece, sampler.requests, dtype=torch.long, device=device)
+        self._noise: Tensor | None = None
+        self._play: Callable[[], None] | None = None
+
+    def run(self, steps: int, noise: Tensor | None) -> Tensor:
+        """So many tokens of every request, [B, steps].
+
+        Args:
+            noise: [steps, B, V], as the sampler drew it; None where nothing is drawn.
+        """
+        if noise is not None:
+            if self._noise is None:
+                self._noise = noise.new_zeros(len(self._made), *noise.shape[1:])
+            self._noise[:steps] = noise
+        self._step.zero_()
+        for _ in range(steps):
+            if self._play is not None:
+                self._play()
+                continue
+            # the first step is no recording: kernels are compiled and libraries set up by it
+            self._advance()
+            self._play = record(self._advance) if self.logits.is_cuda else self._advance
+        return self._made[:steps].t()
+
+    def _advance(self) -> None:
+        """One step, with nothing that the host has to know."""
+        noise = None if self._noise is None else self._noise.index_select(0, self._step)[0]
+        allowed = None if self._allowed is None else self._allowed.index_select(0, self._due)[0]
+        tokens = self._sampler.next(self.logits, self._guided, noise, allowed)
+        self._made.index_copy_(0, self._step, tokens[None])
+        x = self._embedded(tokens, self._place)
+        self.logits.copy_(self._layers(x, self._past, self._place, self._pads))
+        self._place += 1
+        self._step += 1
+        if self._allowed is not None:
+            self._due.add_(1).remainder_(len(self._allowed))
+
+
+@contextlib.contextmanager
+def _no_copies_kept() -> Iterator[None]:
+    """Within, autocast keeps no weights in the products' dtype: it drops them before a recording is played again."""
+    kept = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(kept)
+
+
+def record(step: Callable[[], None]) -> Callable[[], None]:
+    """What plays the kernels that `step` launches, which are not run now."""
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        # what other threads do with the GPU meanwhile is their own
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            step()
+        finally:
+            graph.capture_end()
+    torch.cuda.current_stream().wait_stream(stream)
+    return graph.replay
