@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := outputs/demo
 
-.PHONY: setup demo metavoice test test-slow lint bench
+.PHONY: setup demo metavoice test test-slow test-gpu lint bench
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -47,6 +47,9 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(STAMP)
+	$(BIN)/python -m pytest -m gpu -n auto --maxprocesses 8
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -109,6 +109,12 @@ def test_off_compiles_nothing(stack: nn.Module) -> None:
     assert (compilation.asked, compilation.ran) == ("off", "off")
 
 
+def test_a_model_without_such_layers_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    compilation = compile_module(nn.LSTM(2, 2), STRICT, Broken())
+    assert (compilation.asked, compilation.ran) == ("default", "off")
+    assert "compile=default: this model has no layers that gain by it; it runs in eager mode" in caplog.text
+
+
 def test_lengths_and_batches_vary_without_another_compilation(stack: nn.Module) -> None:
     backend, block = Counter(), stack[:1]
     compile_module(block, STRICT, backend)

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 REGIONS = (TransformerBlock, Predictor, Stage, ConvNextBlock, LanguageBlock)
 """What is compiled: layers from tensors to a tensor, where the work is. Around them lengths are looked at, phases drawn
-and spectra transformed, which a compiler can't take or gains nothing by. Layers of one shape share their code."""
+and spectra transformed, which a compiler can't take or gains nothing by. Layers of one shape share their code. A codec
+and a speaker encoder have none: convolutions and LSTM are a library's kernels, and compiled they came out slower."""
 _VARIANTS = 256
 _CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
 
@@ -34,7 +35,7 @@ class Compilation:
     def __init__(self, config: CompileConfig, regions: Sequence[nn.Module], backend: Backend) -> None:
         self.asked: str = config.mode
         self.ran: str = config.mode
-        """``off`` from the moment that compilation has failed."""
+        """``off`` where there is nothing to compile, and from the moment that compilation has failed."""
         self._fallback = config.fallback
         self._regions = regions
         self._backend = backend
@@ -83,9 +84,13 @@ def compile_module(module: nn.Module, config: CompileConfig, backend: Backend = 
         UnisonError: compilation failed and ``fallback`` is ``error``; names the cause.
     """
     regions = [part for part in module.modules() if isinstance(part, REGIONS)] if config.mode != "off" else []
+    compilation = Compilation(config, regions, backend)
     if regions:
         log.info("compile=%s: each layer is compiled at its first call, which takes a while", config.mode)
-    return Compilation(config, regions, backend)
+    elif config.mode != "off":
+        compilation.ran = "off"
+        log.warning("compile=%s: this model has no layers that gain by it; it runs in eager mode", config.mode)
+    return compilation
 
 
 def _compiled(region: nn.Module, mode: str, backend: Backend) -> Callable[..., Tensor]:

@@ -42,7 +42,10 @@ class SpeakerEncoder(nn.Module):
         Returns:
             float32 [N, dim], none negative, each of length 1.
         """
-        _, (hidden, _) = self.lstm(mels.to(self.linear.weight.dtype))
+        kind, dtype = mels.device.type, self.linear.weight.dtype
+        # oneDNN's LSTM can't take a float32 input that autocast is about to make float16
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else dtype
+        _, (hidden, _) = self.lstm(mels.to(dtype))
         return F.normalize(F.relu(self.linear(hidden[-1])).float(), dim=-1)
 
     def mel(self, waveform: Tensor) -> Tensor:
