@@ -185,3 +185,9 @@ def test_the_doors_open_without_torch() -> None:
     heavy = ("torch", "lightning", "transformers", "matplotlib", "torchaudio")
     code = f"import {', '.join(light)}, sys; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_what_is_used_in_python_is_found_after_import_unison() -> None:
+    code = "import unison; print(unison.convert.metavoice.first_stage, unison.models.metavoice.probabilities)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "first_stage" in done.stdout, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,4 +18,6 @@ def __getattr__(name: str) -> Any:
         from unison.inference.load import load
 
         return load
+    if name in ("convert", "models"):
+        return import_module(f"unison.{name}")
     raise AttributeError(f"module 'unison' has no attribute {name!r}")
