@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     # a tokenizer that a contract carries is validated as a config is
     "text": {"config"},
     "precision": set(),
+    "quantization": {"precision"},
     "compilation": {"config", "models", "vocoders"},
     # a checkpoint is validated as a config is, and describes an audio geometry
     "contract": {"config", "audio", "files"},
@@ -57,6 +58,7 @@ ALLOWED: dict[str, set[str]] = {
         "models",
         "parts",
         "precision",
+        "quantization",
         "style",
         "text",
         "vocoders",
