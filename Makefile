@@ -41,9 +41,9 @@ metavoice: $(STAMP)
 	$(call trained,outputs/fsdd-metavoice,experiment=fsdd_metavoice data.raw="$(FSDD)")
 	$(BIN)/python infer.py ckpt=outputs/fsdd-metavoice speaker=theo text=seven out=outputs/fsdd-metavoice/seven.wav play=true
 
-# a process a core, of four at most: each makes its own small corpora and voices
+# a process a core, of four at most: each makes its own small corpora and voices, and takes tests that stand together
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -24,6 +24,7 @@ from unison.config.resolvers import register
 SPEAKERS = {"anna": 220.0, "bert": 110.0}
 WORDS = ["zero one", "two three", "four", "five six seven", "eight nine", "one two", "three four five", "six"]
 RATE = 8000
+Config = Callable[..., DictConfig]
 
 TINY = [
     "data=csv",
@@ -57,12 +58,11 @@ TINY = [
     "trainer.validate_every=2",
     "trainer.validation_batches=1",
     "trainer.accelerator=cpu",
-    "callbacks.previews.every_steps=100",
-    "callbacks.previews.count=1",
+    "callbacks.previews.count=0",
     "loader.num_workers=0",
     "logger=none",
 ]
-"""Overrides for a voice that trains in a second."""
+"""Overrides for a voice that trains in a second; to draw a preview would take longer."""
 
 
 QUICK = [
@@ -71,7 +71,7 @@ QUICK = [
     "trainer.log_every=1",
     "trainer.validate_every=2",
     "trainer.accelerator=cpu",
-    "callbacks.previews.count=1",
+    "callbacks.previews.count=0",
     "loader.num_workers=0",
     "logger=none",
 ]
@@ -171,42 +171,62 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def config(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., DictConfig]:
-    """``config("name=x", …)``: the composed configuration of a tiny run, under one shared outputs folder.
+def configs(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Config]:
+    """``configs()`` makes a :func:`config` with an outputs folder of its own, where nothing is yet.
+
+    Within one the corpus is prepared for the run that asked last: runs of other texts renew it.
+    """
+
+    def under_new_outputs() -> Config:
+        outputs = tmp_path_factory.mktemp("outputs")
+
+        def make(*overrides: str, root: str = "train", of: Sequence[str] = TINY) -> DictConfig:
+            register()
+            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                given = [*of, f"data.raw={corpus}", f"outputs={outputs}", *overrides]
+                return compose(root, overrides=given)
+
+        return make
+
+    return under_new_outputs
+
+
+@pytest.fixture(scope="module")
+def config(configs: Callable[[], Config]) -> Config:
+    """``config("name=x", …)``: the composed configuration of a tiny run, in the outputs folder of the test module.
 
     ``of=CODEC`` or ``of=SPEAKER_ENCODER`` makes it one of these.
     """
-    outputs = tmp_path_factory.mktemp("outputs")
-
-    def make(*overrides: str, root: str = "train", of: Sequence[str] = TINY) -> DictConfig:
-        register()
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            given = [*of, f"data.raw={corpus}", f"outputs={outputs}", *overrides]
-            return compose(root, overrides=given)
-
-    return make
+    return configs()
 
 
-@pytest.fixture(scope="session")
-def run_folder(config: Callable[..., DictConfig]) -> Path:
-    """A tiny voice, trained through all stages."""
+def trained(cfg: DictConfig) -> Path:
+    """Train; returns the run folder."""
     from unison.training.run import train
 
-    cfg = config("name=shared")
     train(cfg)
-    return Path(cfg.outputs) / "shared"
+    return Path(cfg.outputs) / cfg.name
+
+
+# The voices that all tests share lie apart from each other and from what tests train.
 
 
 @pytest.fixture(scope="session")
-def codec_folder(config: Callable[..., DictConfig]) -> Path:
-    """A tiny codec."""
-    return _trained(config("name=codec", of=CODEC))
+def run_folder(configs: Callable[[], Config]) -> Path:
+    """A tiny voice, trained through all stages."""
+    return trained(configs()("name=shared"))
 
 
 @pytest.fixture(scope="session")
-def speaker_encoder_folder(config: Callable[..., DictConfig]) -> Path:
+def codec_folder(configs: Callable[[], Config]) -> Path:
+    """A tiny codec, and a preview of it."""
+    return trained(configs()("name=codec", "callbacks.previews.count=1", of=CODEC))
+
+
+@pytest.fixture(scope="session")
+def speaker_encoder_folder(configs: Callable[[], Config]) -> Path:
     """A tiny speaker encoder."""
-    return _trained(config("name=speaker_encoder", of=SPEAKER_ENCODER))
+    return trained(configs()("name=speaker_encoder", of=SPEAKER_ENCODER))
 
 
 @pytest.fixture(scope="session")
@@ -216,22 +236,15 @@ def parts(codec_folder: Path, speaker_encoder_folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def first_stage_folder(config: Callable[..., DictConfig], parts: list[str]) -> Path:
+def first_stage_folder(configs: Callable[[], Config], parts: list[str]) -> Path:
     """A tiny first stage, which has no second yet."""
-    return _trained(config("name=first", *parts, of=FIRST_STAGE))
+    return trained(configs()("name=first", *parts, of=FIRST_STAGE))
 
 
 @pytest.fixture(scope="session")
-def metavoice_folder(config: Callable[..., DictConfig], first_stage_folder: Path) -> Path:
+def metavoice_folder(configs: Callable[[], Config], first_stage_folder: Path) -> Path:
     """A tiny MetaVoice: a second stage, with all that the first brings."""
-    return _trained(config("name=metavoice", f"first_stage={first_stage_folder}", of=SECOND_STAGE))
-
-
-def _trained(cfg: DictConfig) -> Path:
-    from unison.training.run import train
-
-    train(cfg)
-    return Path(cfg.outputs) / cfg.name
+    return trained(configs()("name=metavoice", f"first_stage={first_stage_folder}", of=SECOND_STAGE))
 
 
 @pytest.fixture(scope="session")

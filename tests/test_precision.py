@@ -254,7 +254,7 @@ def test_a_run_records_both_and_keeps_its_dtype(
     from unison.training.run import train
 
     stages = [f"trainer.stages.{stage}.steps=1" for stage in ("acoustic", "vocoder", "joint")]
-    cfg = config(f"name=in-{asked}", f"precision={asked}", "callbacks.previews.count=0", *stages)
+    cfg = config(f"name=in-{asked}", f"precision={asked}", *stages)
     train(cfg)
     folder = Path(cfg.outputs) / cfg.name
     path = resolve_ckpt(folder).path

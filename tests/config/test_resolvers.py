@@ -16,7 +16,7 @@ Config = Callable[..., DictConfig]
 
 
 def test_counts_are_those_of_the_prepared_corpus(config: Config, run_folder: Path) -> None:
-    derived = OmegaConf.to_container(config("name=x").derived, resolve=True)
+    derived = OmegaConf.to_container(config(f"outputs={run_folder.parent}").derived, resolve=True)
     assert isinstance(derived, dict)
     info = json.loads((Path(derived["prepared"]) / "corpus.json").read_text())
     assert derived["n_speakers"] == len(info["speakers"]) == 2

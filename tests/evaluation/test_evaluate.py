@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,21 @@ def settings(ckpt: Path, out: Path | None = None, **changes: Any) -> DictConfig:
 
 
 @pytest.fixture
+def prepared(run_folder: Path) -> Path:
+    """The corpus that the run was trained on."""
+    return Path(read_contract(resolve_ckpt(run_folder).path).tree().derived.prepared)
+
+
+@pytest.fixture
 def run(run_folder: Path, tmp_path: Path) -> Path:
     """A copy of the run, whose corpus stays where it is."""
     return Path(shutil.copytree(run_folder, tmp_path / "run"))
 
 
-def test_figures_are_those_of_what_was_written(
-    run: Path, config: Callable[..., DictConfig], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_figures_are_those_of_what_was_written(run: Path, prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     means = evaluate(settings(run))
     report = json.loads((run / "evaluation/report.json").read_text())
-    corpus = Corpus(config().derived.prepared)
+    corpus = Corpus(prepared)
     held_out = {utterance.key: utterance for utterance in corpus.split("valid")}
     assert [row["key"] for row in report["rows"]] == sorted(held_out) == ["anna_7", "bert_7"]
     assert report["checkpoint"] == read_contract(resolve_ckpt(run).path).digest
@@ -62,12 +65,11 @@ def test_where_it_lands(run: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "deep/er").glob("*.wav"))) == 1
 
 
-def test_what_is_refused(run: Path, config: Callable[..., DictConfig], tmp_path: Path) -> None:
+def test_what_is_refused(run: Path, prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(UnisonError, match="limit=0: expected at least 1"):
         evaluate(settings(run, limit=0))
     with pytest.raises(UnisonError, match="no such file or folder"):
         evaluate(settings(tmp_path / "nothing"))
-    prepared = Path(config().derived.prepared)
     moved = prepared.rename(tmp_path / "moved")
     try:
         with pytest.raises(UnisonError, match="holds no prepared corpus"):

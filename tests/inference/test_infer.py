@@ -411,7 +411,7 @@ def bilingual(config: Callable[..., DictConfig], tmp_path_factory: pytest.TempPa
         soundfile.write(folder / f"{index}.wav", 0.1 * rng.normal(size=16000).clip(-3, 3), 8000)
         rows.append(f"{index}.wav|{text}|li|{'valid' if index == 3 else 'train'}")
     (folder / "corpus.csv").write_text("\n".join(rows), encoding="utf-8")
-    steps = ["trainer=acoustic", "trainer.stages.acoustic.steps=1", "callbacks.previews.count=0"]
+    steps = ["trainer=acoustic", "trainer.stages.acoustic.steps=1"]
     train(config(f"data.raw={folder}/corpus.csv", f"outputs={folder}", "name=li", "text=auto", *steps))
     return folder / "li"
 

@@ -30,7 +30,6 @@ SHORT = [
     "trainer.stages.acoustic.steps=2",
     "trainer.stages.acoustic.batch_size=4",
     "trainer.accelerator=cpu",
-    "callbacks.previews.count=0",
 ]
 
 

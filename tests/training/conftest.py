@@ -16,6 +16,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from tests.conftest import TINY, Config, trained
 from unison import cli
 from unison.builders import build_voice
 from unison.config.prepare import PrepareConfig
@@ -38,19 +39,14 @@ ACOUSTIC = [
     "trainer.stages.vocoder.steps=0",
     "trainer.stages.joint.steps=0",
     "callbacks.checkpoints.every_steps=1",
-    "callbacks.previews.count=0",
 ]
 """Overrides for a run of two acoustic steps, with a checkpoint of each."""
 
 
 @pytest.fixture(scope="session")
-def short(config: Callable[..., DictConfig]) -> Path:
+def short(configs: Callable[[], Config]) -> Path:
     """A run of anna and bert, of :data:`ACOUSTIC`; others start from it, or work on copies."""
-    from unison.training.run import train
-
-    cfg = config("name=short", *ACOUSTIC)
-    train(cfg)
-    return Path(cfg.outputs) / "short"
+    return trained(configs()("name=short", *ACOUSTIC))
 
 
 @pytest.fixture(scope="session")
@@ -67,10 +63,9 @@ def refused() -> Callable[[DictConfig], list[str]]:
 
 
 @pytest.fixture(scope="session")
-def tiny(config: Callable[..., DictConfig]) -> list[str]:
+def tiny() -> list[str]:
     """The overrides of a tiny run, for commands."""
-    overrides: list[str] = config.__globals__["TINY"]  # type: ignore[attr-defined]
-    return overrides
+    return TINY
 
 
 @pytest.fixture
@@ -179,7 +174,7 @@ class Stepper:
 
 
 @pytest.fixture
-def stepper(config: Callable[..., DictConfig], tmp_path: Path) -> Callable[..., Stepper]:
+def stepper(config: Config, tmp_path: Path) -> Callable[..., Stepper]:
     """``stepper("joint", "losses.stft=1", …)``: a task at the start of a stage; ``ran`` overrules the precision."""
 
     def make(stage: str, *overrides: str, ran: str | None = None) -> Stepper:

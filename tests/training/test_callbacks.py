@@ -25,7 +25,6 @@ ACOUSTIC = [
     "trainer.stages.acoustic.steps=6",
     "trainer.stages.vocoder.steps=0",
     "trainer.stages.joint.steps=0",
-    "callbacks.previews.count=0",
 ]
 
 

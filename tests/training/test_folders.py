@@ -42,10 +42,9 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
-def test_a_second_start_is_refused(config: Make, tiny: list[str], start: Callable[..., Any], short: Path) -> None:
+def test_a_second_start_is_refused(tiny: list[str], corpus: Path, start: Callable[..., Any], short: Path) -> None:
     before = contents(short)
-    cfg = config()
-    code, _, err = start(*tiny, *ACOUSTIC, f"data.raw={cfg.data.raw}", f"outputs={cfg.outputs}", "name=short").end()
+    code, _, err = start(*tiny, *ACOUSTIC, f"data.raw={corpus}", f"outputs={short.parent}", "name=short").end()
     assert code == 2
     assert f"{short} already holds a run: resume={short}" in err
     assert contents(short) == before

@@ -24,7 +24,6 @@ STEPS = [
     "trainer.stages.vocoder.steps=3",
     "trainer.stages.joint.steps=3",
     "callbacks.checkpoints.every_steps=2",
-    "callbacks.previews.count=0",
 ]
 ACCUMULATED = ["loader.num_workers=1"] + [
     f"trainer.stages.{name}.{setting}"
@@ -138,11 +137,13 @@ def test_a_killed_command(
 
 
 def test_validation_and_previews_change_nothing(config: Make, payload: Payload, differences: Differences) -> None:
-    quiet = config(
-        "name=quiet", "trainer.validate_every=1000", "callbacks.previews.count=0", "trainer.ema.enabled=false"
-    )
+    quiet = config("name=quiet", "trainer.validate_every=1000", "trainer.ema.enabled=false")
     busy = config(
-        "name=busy", "trainer.validate_every=1", "callbacks.previews.every_steps=2", "trainer.ema.enabled=false"
+        "name=busy",
+        "trainer.validate_every=1",
+        "callbacks.previews.every_steps=3",
+        "callbacks.previews.count=1",
+        "trainer.ema.enabled=false",
     )
     states = []
     for cfg in (quiet, busy):
@@ -162,7 +163,6 @@ def test_dropout_is_on(config: Make, payload: Payload, differences: Differences)
             "trainer.stages.acoustic.steps=1",
             "trainer.stages.vocoder.steps=0",
             "trainer.stages.joint.steps=0",
-            "callbacks.previews.count=0",
         )
         train(cfg)
         states.append(payload(Path(cfg.outputs) / cfg.name)["state_dict"])

@@ -23,7 +23,7 @@ def test_a_grid_with_a_job_that_fails(
     tiny = [override for override in tiny if not override.startswith("model.hidden")]
     grid = ["model.hidden=16,17", "precision=32-true,bf16-mixed"]
     raw = f"data.raw={cfg.data.raw}"
-    code, out, err = start("-m", *tiny, *steps, *grid, raw, "callbacks.previews.count=0", f"outputs={tmp_path}").end()
+    code, out, err = start("-m", *tiny, *steps, *grid, raw, f"outputs={tmp_path}").end()
     assert code == 2, err
     assert "model: hidden 17 is not a multiple of 2 heads" in err
     folder = tmp_path / "csv-emotivoice"

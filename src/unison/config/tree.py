@@ -105,7 +105,8 @@ def override_problem(error: Exception, root: str, overrides: Sequence[str]) -> s
     return where + " ".join(line.strip() for line in lines if line.strip())
 
 
-def values_in(group: str, choice: str) -> dict[str, Any]:
+@cache
+def values_in(group: str, choice: str) -> Mapping[str, Any]:
     """What one file of a group states, what it builds on included, by names from the group on."""
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -30,10 +31,15 @@ def _of_group(there: DictConfig, here: DictConfig, group: str, fields: Sequence[
     if theirs.get("name") == ours.get("name"):
         ways.append([f"{group}.{field}={_typed(theirs.get(field))}" for field in fields])
     for choice in groups()[group]:
-        preset = _leaves(compose_root("train", [f"{group}={choice}"])[group])
+        preset = _preset(group, choice)
         others = [field for field, value in theirs.items() if preset.get(field) != value]
         ways.append([f"{group}={choice}", *(f"{group}.{field}={_typed(theirs[field])}" for field in others)])
     return min(ways, key=len)
+
+
+@cache
+def _preset(group: str, choice: str) -> dict[str, Any]:
+    return _leaves(compose_root("train", [f"{group}={choice}"])[group])
 
 
 def prepare_command(tree: DictConfig) -> str:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from tests.conftest import CODEC, FIRST_STAGE, SECOND_STAGE, SPEAKER_ENCODER
 from unison.builders import build_voice
 from unison.config.prepare import PrepareConfig
 from unison.config.train import TrainConfig
@@ -26,32 +27,28 @@ from unison.training.tasks import task_of
 Make = Callable[..., DictConfig]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def codec_config(config: Make) -> Make:
     """``codec_config("name=x", …)``."""
-    overrides = config.__globals__["CODEC"]  # type: ignore[attr-defined]
-    return lambda *more: config(*more, of=overrides)
+    return lambda *more: config(*more, of=CODEC)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def speaker_config(config: Make) -> Make:
     """``speaker_config("name=x", …)``."""
-    overrides = config.__globals__["SPEAKER_ENCODER"]  # type: ignore[attr-defined]
-    return lambda *more: config(*more, of=overrides)
+    return lambda *more: config(*more, of=SPEAKER_ENCODER)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def first_config(config: Make, parts: list[str]) -> Make:
     """``first_config("name=x", …)``."""
-    overrides = config.__globals__["FIRST_STAGE"]  # type: ignore[attr-defined]
-    return lambda *more: config(*parts, *more, of=overrides)
+    return lambda *more: config(*parts, *more, of=FIRST_STAGE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def second_config(config: Make) -> Make:
     """``second_config("name=x", "first_stage=…", …)``."""
-    overrides = config.__globals__["SECOND_STAGE"]  # type: ignore[attr-defined]
-    return lambda *more: config(*more, of=overrides)
+    return lambda *more: config(*more, of=SECOND_STAGE)
 
 
 @pytest.fixture

@@ -98,7 +98,6 @@ def test_it_learns_recordings_by_heart(codec_config: Make) -> None:
         "trainer.stages.codec.learning_rate=0.005",
         "trainer.validate_every=4",
         "trainer.ema.decay=0.9",
-        "callbacks.previews.count=0",
     )
     train(cfg)
     rows = list(csv.DictReader((Path(cfg.outputs) / "heart" / "metrics.csv").open()))
@@ -146,7 +145,6 @@ def test_killed_and_resumed(resumes_exactly: Callable[[Make, Sequence[str], int]
             "trainer.stages.codec.accumulate=2",
             "trainer.stages.codec.batch_size=2",
             "callbacks.checkpoints.every_steps=2",
-            "callbacks.previews.count=0",
         ],
         3,
     )

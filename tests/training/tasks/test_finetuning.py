@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from tests.conftest import Command
+from tests.conftest import QUICK, Command, trained
 from unison.builders import build_voice, trained_voice
 from unison.config.finetune import FullConfig, LastBlocksConfig
 from unison.contract.checkpoint import read_contract, read_weights, resolve_ckpt
@@ -22,10 +23,9 @@ from unison.models.metavoice.config import FirstStageConfig
 from unison.models.metavoice.first_stage import FirstStage
 from unison.models.metavoice.voice import MetaVoice
 from unison.training.finetuning import frozen
-from unison.training.run import train
 
 Make = Callable[..., DictConfig]
-QUICK = [
+SHORT = [
     "trainer.stages.first_stage.steps=4",
     "trainer.stages.first_stage.warmup_steps=0",
     "trainer.stages.first_stage.learning_rate=0.01",
@@ -36,28 +36,22 @@ QUICK = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def finetune(config: Make, metavoice_folder: Path) -> Make:
     """``finetune("lora", …)``: the configuration of a short run from the tiny MetaVoice."""
-    quick: list[str] = config.__globals__["QUICK"]  # type: ignore[attr-defined]
 
     def make(how: str, *more: str, base: Path = metavoice_folder) -> DictConfig:
-        own = [item for item in QUICK if how == "lora" or not item.startswith("finetune.")]
-        return config(f"finetune={how}", f"name={how}", f"init_from={base}", *own, *more, of=quick)
+        own = [item for item in SHORT if how == "lora" or not item.startswith("finetune.")]
+        return config(f"finetune={how}", f"name={how}", f"init_from={base}", *own, *more, of=QUICK)
 
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lora_folder(finetune: Make) -> Path:
     """A run of adapters."""
     pytest.importorskip("peft")
     return trained(finetune("lora"))
-
-
-def trained(cfg: DictConfig) -> Path:
-    train(cfg)
-    return Path(cfg.outputs) / cfg.name
 
 
 def first_of(folder: Path) -> FirstStage:
@@ -196,8 +190,8 @@ def test_killed_and_resumed(
     resumes_exactly(make, ["model.speaker_dropout=0.3", "trainer.stages.first_stage.accumulate=2"], 3)
 
 
-def test_all_of_it_with_new_voices(finetune: Make, metavoice_folder: Path, corpus: Path) -> None:
-    table = corpus.parent / "strangers.csv"
+def test_all_of_it_with_new_voices(finetune: Make, metavoice_folder: Path, corpus: Path, tmp_path: Path) -> None:
+    table = Path(shutil.copytree(corpus.parent, tmp_path / "strangers")) / corpus.name
     table.write_text(corpus.read_text().replace(",anna,", ",carla,"))
     folder = trained(finetune("full", f"data.raw={table}"))
     contract, weights = read_weights(resolve_ckpt(folder))

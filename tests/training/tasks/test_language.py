@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 from torch.nn import functional as F
 
+from tests.conftest import FIRST_STAGE
 from unison.builders import trained_voice
 from unison.contract.checkpoint import read_contract, read_weights, resolve_ckpt
 from unison.contract.weights import weights_digest
@@ -167,8 +168,10 @@ def test_it_learns_by_heart(first_config: Make) -> None:
     assert metrics["valid/cross_entropy"] < 0.7 * math.log(8)
 
 
-def test_another_corpus_starts_from_it(first_config: Make, first_stage_folder: Path, corpus: Path) -> None:
-    table = corpus.parent / "others.csv"
+def test_another_corpus_starts_from_it(
+    first_config: Make, first_stage_folder: Path, corpus: Path, tmp_path: Path
+) -> None:
+    table = Path(shutil.copytree(corpus.parent, tmp_path / "others")) / corpus.name
     table.write_text(corpus.read_text().replace(",anna,", ",carla,"))
     cfg = first_config("name=grown", f"init_from={first_stage_folder}", f"data.raw={table}", "codec.path=null")
     cfg.speaker_encoder = None
@@ -208,8 +211,7 @@ def test_tokens_of_another_codec_are_refused(
 def test_what_is_missing_or_does_not_fit_is_named_at_once(
     config: Make, first_config: Make, second_config: Make, codec_folder: Path, first_stage_folder: Path
 ) -> None:
-    overrides = config.__globals__["FIRST_STAGE"]  # type: ignore[attr-defined]
-    missing = refused(config("name=no", of=overrides))
+    missing = refused(config("name=no", of=FIRST_STAGE))
     assert [line.partition(":")[0] for line in missing] == [
         "model=metavoice_first reads a codec's codes",
         "model=metavoice_first is told the voice",

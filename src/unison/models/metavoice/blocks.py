@@ -102,13 +102,16 @@ class Attention(nn.Module):
         if past is not None and at is not None:
             written = past.index_copy_(3, at, written)
         key, value = written.unbind()
+        causal = self.causal and mask is None
+        if x.shape[1] == 1:  # a branch: compiled for any length the comparison is a symbol, which the operator refuses
+            causal = False
         mixed = F.scaled_dot_product_attention(
             query,
             key,
             value,
             attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=self.causal and mask is None and x.shape[1] > 1,
+            is_causal=causal,
         )
         return self.out(mixed.transpose(1, 2).flatten(2))
 
