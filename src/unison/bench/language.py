@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ PROMPT = 50
 GUIDANCE = 3.0
 FRAMES = 230
 """Of a recording to learn from: after a text of PROMPT tokens, 511 positions for two codebooks."""
+AT_ONCE_SECONDS = 0.25
+"""Of sound, which a stream begins with."""
 SEQUENCES = {"cpu": 4}
 """Recordings in a batch; on a GPU 32, about as many positions as the presets' batches have."""
 
@@ -66,13 +69,7 @@ def decoding(
     if quantize is not None:
         quantize_weights(model.blocks, quantize)
     compile_module(model, compile)
-    text = torch.randint(model.config.text_tokens, (PROMPT - 1,)).tolist()
-    request = Request(
-        tokens=torch.tensor(model.layout.text(text)),
-        speaker=torch.randn(SPEAKER_DIM),
-        guidance=GUIDANCE if guided else 1.0,
-        stop_token=-1,
-    )
+    request = _request(model, GUIDANCE if guided else 1.0)
 
     def pieces(size: int) -> Iterator[Piece]:
         return Decoder(model, policy, size).stream([request])
@@ -180,6 +177,59 @@ class Llama:
         return self._tokens
 
 
+def first_sound(
+    repeats: int, overrides: list[str], precision: str, device: str, compile: CompileConfig, quantize: str | None
+) -> dict[str, float]:
+    """From a text to the samples that a stream begins with, guided, through a codec of EnCodec's size."""
+    target = torch.device(device)
+    described = _described([*overrides, "audio=24k", f"precision={precision}"])
+    policy = resolve_precision(precision, target)
+    set_matmul(described.tree().precision.matmul)
+    with target:
+        voice: Any = policy.cast(build_voice(described)).eval()
+    if quantize is not None:
+        quantize_weights(voice.first.blocks, quantize)
+    compile_module(voice, compile)
+    first, codec = voice.first, voice.codec
+    frames = math.ceil(AT_ONCE_SECONDS * codec.sample_rate / codec.hop_length)
+    request = _request(first, GUIDANCE, max_new_tokens=frames * first.config.codebooks)
+    decoder = Decoder(first, policy)
+
+    def sound() -> None:
+        (piece,) = decoder.decode([request])
+        codes = torch.tensor(piece.tokens, device=target).view(frames, -1).t() % CODES
+        with torch.inference_mode(), policy.autocast():
+            codec.decode(codes[None]).cpu()
+
+    cold = seconds(sound, target)
+    return {"seconds": statistics.median(seconds(sound, target) for _ in range(repeats)), "cold_seconds": cold}
+
+
+def _request(model: FirstStage, guidance: float, **settings: Any) -> Request:
+    """A text of PROMPT tokens to be spoken in some voice, to no end."""
+    text = torch.randint(model.config.text_tokens, (PROMPT - 1,)).tolist()
+    tokens, speaker = torch.tensor(model.layout.text(text)), torch.randn(SPEAKER_DIM)
+    return Request(tokens=tokens, speaker=speaker, guidance=guidance, stop_token=-1, **settings)
+
+
+def _described(overrides: list[str]) -> Any:
+    """The contract of a first stage, with a codec of as many codebooks and a speaker encoder."""
+    described = contract(["codec.path=none", "speaker_encoder=none", *overrides])
+    codebooks = described.tree().model.codebooks
+    parts = {
+        "codec": ["model=codec", f"model.codebook_size={CODES}", f"model.codebooks={codebooks}"],
+        "speaker_encoder": ["model=speaker_encoder", f"model.dim={SPEAKER_DIM}"],
+    }
+    rate = described.geometry["sample_rate"]
+    return described.replace(
+        family="metavoice",
+        components={
+            name: {"model": dict(compose_train(part).model), "sample_rate": rate, "weights": "random"}
+            for name, part in parts.items()
+        },
+    )
+
+
 def language_training(
     repeats: int, overrides: list[str], precision: str, device: str, compile: CompileConfig
 ) -> dict[str, float]:
@@ -191,17 +241,8 @@ def language_training(
     target = torch.device(device)
     accelerator, steps = target.type, repeats + 2
     own = [f"precision={precision}", f"trainer.accelerator={accelerator}", f"trainer.stages.first_stage.steps={steps}"]
-    described = contract(["codec.path=none", "speaker_encoder=none", *overrides, *own])
+    described = _described([*overrides, *own])
     tree = described.tree()
-    parts = {
-        "codec": ["model=codec_small", f"model.codebook_size={CODES}"],
-        "speaker_encoder": ["model=speaker_encoder", f"model.dim={SPEAKER_DIM}"],
-    }
-    described = described.replace(
-        components={
-            name: {"model": dict(compose_train(part).model), "sample_rate": 16000} for name, part in parts.items()
-        }
-    )
     policy = resolve_precision(precision, target)
     set_matmul(tree.precision.matmul)
     voice: Any = build_voice(described)

@@ -56,12 +56,8 @@ def cases(config: BenchConfig) -> list[Case]:
 
 
 def _decoding(config: BenchConfig) -> list[Case]:
-    import torch
-
     from unison.bench.language import PROMPT, decoding
     from unison.models.metavoice.generate import PIECE
-    from unison.precision import resolve_precision
-    from unison.quantization import check_quantization
 
     device, models, problems = _language(config)
     if not problems:
@@ -72,10 +68,7 @@ def _decoding(config: BenchConfig) -> list[Case]:
             problems.append(f"tokens={config.tokens}: expected {2 * PIECE} to {most}, {holds}")
     if problems:
         raise UnisonError(problems)
-    if config.quantize is not None:
-        for precision in config.precisions:
-            check_quantization(config.quantize, resolve_precision(precision, device), torch.device(device))
-    bits = "" if config.quantize is None else f" {config.quantize}"
+    bits = _bits(config, device)
     return [
         (
             f"decode: {model}, {precision}{bits}, guidance {'on' if guided else 'off'}, {device}",
@@ -86,6 +79,38 @@ def _decoding(config: BenchConfig) -> list[Case]:
         for precision in config.precisions
         for guided in (False, True)
     ]
+
+
+def _first_sound(config: BenchConfig) -> list[Case]:
+    from unison.bench.language import first_sound
+
+    device, models, problems = _language(config)
+    if problems:
+        raise UnisonError(problems)
+    bits = _bits(config, device)
+    return [
+        (
+            f"first sound: {model}, {precision}{bits}, {device}",
+            first_sound,
+            ([f"model={model}"], precision, device, config.compile, config.quantize),
+        )
+        for model in models
+        for precision in config.precisions
+    ]
+
+
+def _bits(config: BenchConfig, device: str) -> str:
+    """How what weights are quantised to is said behind a precision, once it is seen to work in every one."""
+    import torch
+
+    from unison.precision import resolve_precision
+    from unison.quantization import check_quantization
+
+    if config.quantize is None:
+        return ""
+    for precision in config.precisions:
+        check_quantization(config.quantize, resolve_precision(precision, device), torch.device(device))
+    return f" {config.quantize}"
 
 
 def _language_training(config: BenchConfig) -> list[Case]:
@@ -137,6 +162,7 @@ CASES: dict[str, Callable[[BenchConfig], list[Case]]] = {
         ("joint step: emotivoice_small, 32-true", speech.training, (SMALL, "32-true")),
     ],
     "decoding": _decoding,
+    "first_sound": _first_sound,
     "language_training": _language_training,
     "loader": lambda _: [("acoustic steps of the demo", speech.loader, ())],
     "startup": lambda _: [

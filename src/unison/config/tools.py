@@ -121,9 +121,9 @@ class BenchConfig:
     """Measure this machine."""
 
     what: list[str]
-    """Any of synthesis, training, decoding, language_training, loader, startup, loading."""
+    """Any of synthesis, training, decoding, first_sound, language_training, loader, startup, loading."""
     models: list[str] | None
-    """Of decoding and language_training: any of metavoice_tiny, metavoice_small, metavoice_1b; null takes all, but on a
+    """Of language models: any of metavoice_tiny, metavoice_small, metavoice_1b; null takes all, but on a
     processor not metavoice_1b."""
     precisions: list[str]
     """Of these too."""
@@ -131,7 +131,7 @@ class BenchConfig:
     """Where these run: auto, cpu, cuda, mps. The others run on the processor."""
     compile: CompileConfig
     quantize: str | None
-    """Bits in which decoding's first stages keep their weights: int8, int4; null for the precision's."""
+    """Bits in which first stages keep their weights when they speak: int8, int4; null for the precision's."""
     tokens: int
     """Tokens that decoding is measured over."""
     threads: int

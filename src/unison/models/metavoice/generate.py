@@ -280,6 +280,8 @@ class _Batch:
         """Go on with some of the requests."""
         if len(requests) == len(self.rows):
             return
+        # the recording knows this batch, which knows it: neither would go by itself
+        self._recorded = None
         guided = [i for i, row in enumerate(self.rows) if row.guided]
         at = [*requests, *(len(self.rows) + place for place, i in enumerate(guided) if i in requests)]
         self.rows = [self.rows[i] for i in requests]
@@ -287,7 +289,7 @@ class _Batch:
             return
         first = min(row.pad for row in self.rows)
         kept = torch.tensor(at, device=self._device)
-        self._logits, self._recorded = self._logits[kept], None
+        self._logits = self._logits[kept]
         self._cache.keep(kept, first, self._column)
         self._sampler.keep(requests)
         self._column -= first

@@ -1,8 +1,8 @@
 """A step of decoding on a GPU, in Triton: products of few rows, and attention from one position.
 
-A step's time is that of reading the weights once. torch's own products of one or two rows read them at little over half
-of a GPU's bandwidth, and weights of 8 bits are first written out in 16; here a product takes normalisation, gate and
-sum along, so that a block is six kernels.
+A step's time is that of reading the weights once, and of what every kernel takes to begin and end. Here a product takes
+normalisation, gate and sum along, so that a block is six kernels, and reads weights of 8 bits as they are; torch's are
+first written out in 16.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import triton.language as tl
 from torch import Tensor, nn
 
 from unison.models.metavoice.blocks import RMSNorm, SwiGLU, TransformerBlock
+from unison.models.metavoice.sampling import Sampler
 
-MOST_ROWS = 16
+MOST_ROWS = 4
 """Up to which a block here is quicker than torch's."""
-_TOGETHER = 4
-"""Rows that a program multiplies with the weights that its registers hold; programs of other rows find them in L2."""
-_LONGEST = 16384
-"""Inputs of a product: as many weights as a program holds at once."""
+_OUT, _IN, _STAGES = 4, 512, 4
+"""A product's program has so many outputs, and so many inputs at a time, of which some are on their way."""
 _SPAN = 64
 """Positions that a program of attention looks at."""
 
@@ -33,7 +32,6 @@ def fusable(blocks: Iterable[nn.Module]) -> bool:
         and isinstance(block.attention_norm, RMSNorm)
         and isinstance(block.ffn, SwiGLU)
         and not (width := block.attention.out.in_features // block.attention.heads) & (width - 1)
-        and block.ffn.down.in_features <= _LONGEST
         and all(_plain(layer.weight) for layer in block.modules() if isinstance(layer, nn.Linear))
         for block in blocks
     )
@@ -73,11 +71,8 @@ class Matrix:
         """
         rows, n_in = x.shape
         n_out = len(self.values) // 2 if gated else len(self.values)
-        block_in = triton.next_power_of_2(n_in)
-        block_out, warps = _tile(block_in, self.values.itemsize, gated)
         out = x.new_empty(rows, n_out, dtype=dtype)
-        together = min(rows, _TOGETHER)
-        _product[(triton.cdiv(rows, together), triton.cdiv(n_out, block_out))](
+        _product[(triton.cdiv(n_out, _OUT),)](
             x,
             self.values,
             self.scale,
@@ -88,19 +83,14 @@ class Matrix:
             n_in,
             n_out,
             0.0 if norm is None else norm.eps,
-            ROWS=together,
-            BLOCK_OUT=block_out,
-            BLOCK_IN=block_in,
+            ROWS=triton.next_power_of_2(rows),
+            BLOCK_OUT=_OUT,
+            BLOCK_IN=_IN,
+            STAGES=_STAGES,
             GATED=gated,
-            num_warps=warps,
+            num_warps=4,
         )
         return out
-
-
-def _tile(block_in: int, itemsize: int, gated: bool) -> tuple[int, int]:
-    """Rows of weights of a program, and its warps: 64 weights a thread or so."""
-    rows = max(1, 8192 // block_in // (2 if gated else 1))
-    return rows, 4 if block_in * rows <= 8192 else 8
 
 
 class FusedBlock:
@@ -170,9 +160,46 @@ def attend(qkv: Tensor, past: Tensor, place: Tensor, pads: Tensor) -> Tensor:
     )
     out = qkv.new_empty(rows, heads * width)
     _join[(rows * heads,)](
-        found, weights, out, spans, ROWS=rows * heads, WIDTH=width, SPANS=triton.next_power_of_2(spans), num_warps=4
+        found,
+        weights,
+        out,
+        spans,
+        ROWS=rows * heads,
+        WIDTH=width,
+        SPANS=triton.next_power_of_2(spans),
+        num_warps=4,
     )
     return out
+
+
+def choose(
+    logits: Tensor, second: Tensor | None, sampler: Sampler, noise: Tensor | None, allowed: Tensor | None
+) -> Tensor:
+    """The next token of every request, [B], as `sampler.next` chooses it, in one kernel.
+
+    Args:
+        logits: [R, V], float32.
+        second: [B], the row of each request without its speaker, -1 for none; None where no request is guided.
+        noise: [B, V], or None where all is greedy.
+        allowed: [B, V], which tokens may come; None for all.
+    """
+    requests, size = sampler.requests, logits.shape[1]
+    tokens = torch.empty(requests, dtype=torch.long, device=logits.device)
+    _choose[(requests,)](
+        logits,
+        second,
+        sampler.guidance,
+        sampler.temperature,
+        sampler.top_p,
+        sampler.top_k,
+        noise,
+        allowed,
+        tokens,
+        size,
+        SIZE=triton.next_power_of_2(size),
+        num_warps=8,
+    )
+    return tokens
 
 
 @triton.jit
@@ -190,34 +217,43 @@ def _product(
     ROWS: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
+    STAGES: tl.constexpr,
     GATED: tl.constexpr,
 ):
-    outs = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
-    ins = tl.arange(0, BLOCK_IN)
-    wanted, given = outs < n_out, ins < n_in
-    held = wanted[:, None] & given[None, :]
-    at = outs[:, None] * n_in + ins[None, :]
-    first = tl.load(weight + at, mask=held, other=0).to(tl.float32)
-    if GATED:
-        second = tl.load(weight + n_out * n_in + at, mask=held, other=0).to(tl.float32)
-    for i in tl.static_range(ROWS):
-        row = tl.program_id(0) * ROWS + i
-        there = row < rows
-        values = tl.load(x + row * n_in + ins, mask=given & there, other=0).to(tl.float32)
+    row, outs = tl.arange(0, ROWS), tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+    there, wanted = row < rows, outs < n_out
+    sums = tl.zeros((ROWS, BLOCK_OUT, BLOCK_IN), tl.float32)
+    gated = tl.zeros((ROWS, BLOCK_OUT, BLOCK_IN), tl.float32)
+    squares = tl.zeros((ROWS, BLOCK_IN), tl.float32)
+    for start in tl.range(0, n_in, BLOCK_IN, num_stages=STAGES):
+        ins = start + tl.arange(0, BLOCK_IN)
+        given = ins < n_in
+        at, held = outs[:, None] * n_in + ins[None, :], wanted[:, None] & given[None, :]
+        weights = tl.load(weight + at, mask=held, other=0).to(tl.float32)
+        values = tl.load(x + row[:, None] * n_in + ins[None, :], mask=there[:, None] & given[None, :], other=0)
+        values = values.to(tl.float32)
         if norm is not None:
-            mean = tl.sum(values * values) / n_in
-            values = values * tl.rsqrt(mean + eps) * tl.load(norm + ins, mask=given, other=0).to(tl.float32)
-        y = tl.sum(first * values[None, :], 1)
-        if scale is not None:
-            y *= tl.load(scale + outs, mask=wanted, other=0)
+            squares += values * values
+            values *= tl.load(norm + ins, mask=given, other=0).to(tl.float32)[None, :]
+        sums += weights[None, :, :] * values[:, None, :]
         if GATED:
-            z = tl.sum(second * values[None, :], 1)
-            if scale is not None:
-                z *= tl.load(scale + n_out + outs, mask=wanted, other=0)
-            y = y * tl.sigmoid(y) * z
-        if added is not None:
-            y += tl.load(added + row * n_out + outs, mask=wanted & there, other=0).to(tl.float32)
-        tl.store(out + row * n_out + outs, y.to(out.dtype.element_ty), mask=wanted & there)
+            weights = tl.load(weight + n_out * n_in + at, mask=held, other=0).to(tl.float32)
+            gated += weights[None, :, :] * values[:, None, :]
+    root = 1.0
+    if norm is not None:
+        root = tl.rsqrt(tl.sum(squares, 1) / n_in + eps)[:, None]
+    y = tl.sum(sums, 2) * root
+    if scale is not None:
+        y *= tl.load(scale + outs, mask=wanted, other=0)[None, :]
+    if GATED:
+        z = tl.sum(gated, 2) * root
+        if scale is not None:
+            z *= tl.load(scale + n_out + outs, mask=wanted, other=0)[None, :]
+        y *= tl.sigmoid(y) * z
+    at, held = row[:, None] * n_out + outs[None, :], there[:, None] & wanted[None, :]
+    if added is not None:
+        y += tl.load(added + at, mask=held, other=0).to(tl.float32)
+    tl.store(out + at, y.to(out.dtype.element_ty), mask=held)
 
 
 @triton.jit
@@ -279,3 +315,59 @@ def _join(found, weights, out, spans, ROWS: tl.constexpr, WIDTH: tl.constexpr, S
     parts = tl.load(found + notes[:, None] * WIDTH + width[None, :], mask=seen[:, None], other=0.0)
     joined = tl.sum(parts * factors[:, None], 0) / total
     tl.store(out + which * WIDTH + width, joined.to(out.dtype.element_ty))
+
+
+@triton.jit
+def _choose(
+    logits,
+    second,
+    guidance,
+    temperature,
+    top_p,
+    top_k,
+    noise,
+    allowed,
+    out,
+    size,
+    SIZE: tl.constexpr,
+):
+    request = tl.program_id(0)
+    at = tl.arange(0, SIZE)
+    may = at < size
+    values = tl.load(logits + request * size + at, mask=may, other=0.0)
+    if second is not None:
+        row = tl.load(second + request)
+        without = tl.load(logits + row * size + at, mask=may & (row >= 0), other=0.0)
+        values = tl.where(row >= 0, without + tl.load(guidance + request) * (values - without), values)
+    if allowed is not None:
+        may &= tl.load(allowed + request * size + at, mask=may, other=0) != 0
+    values = tl.where(may, values, float("-inf"))
+    if noise is not None:
+        values /= tl.load(temperature + request)
+        # integers in the order of the numbers, so that a threshold is found by halving
+        bits = values.to(tl.int32, bitcast=True)
+        keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).to(tl.int64)
+        highest = tl.max(keys, 0)
+        cut = tl.min(keys, 0)
+        if top_k is not None:
+            wanted = tl.load(top_k + request)
+            high = highest
+            for _ in range(33):
+                middle = (cut + high + 1) >> 1
+                enough = tl.sum((keys >= middle).to(tl.int32), 0) >= wanted
+                cut = tl.where(enough, middle, cut)
+                high = tl.where(enough, high, middle - 1)
+        if top_p is not None:
+            shares = tl.where(keys >= cut, tl.exp(values - tl.max(values, 0)), 0.0)
+            dropped = (1 - tl.load(top_p + request)) * tl.sum(shares, 0)
+            low, high = cut, highest
+            for _ in range(33):
+                middle = (low + high) >> 1
+                over = tl.sum(tl.where(keys <= middle, shares, 0.0), 0) > dropped
+                high = tl.where(over & (low < high), middle, high)
+                low = tl.where(over | (low >= high), low, middle + 1)
+            cut = high
+        values = tl.where(
+            keys >= cut, values + tl.load(noise + request * size + at, mask=may, other=0.0), float("-inf")
+        )
+    tl.store(out + request, tl.argmax(values, 0).to(tl.int64))

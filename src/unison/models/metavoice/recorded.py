@@ -7,8 +7,10 @@ so whatever changes from step to step is held in tensors, which the step itself 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,12 +33,15 @@ class StepLayers:
 
     def __init__(self, model: FirstStage, dtype: torch.dtype) -> None:
         self._model = model
+        self.kernels: ModuleType | None = None
+        """What is written for CUDA; None elsewhere."""
         self._few = 0
-        """Up to how many rows the kernels written for few are used."""
+        """Up to how many rows the blocks written for few are used."""
         if not model.embedding.weight.is_cuda or importlib.util.find_spec("triton") is None:
             return
         from unison.models.metavoice import kernels
 
+        self.kernels = kernels
         if kernels.fusable(model.blocks):
             self._few = kernels.MOST_ROWS
             self._blocks = [kernels.FusedBlock(block, dtype) for block in model.blocks]
@@ -106,6 +111,11 @@ class RecordedSteps:
         self._due = torch.tensor([0 if allowed is None else steps % len(allowed)], device=device)
         self._made = torch.zeros(piece, sampler.requests, dtype=torch.long, device=device)
         self._noise: Tensor | None = None
+        self._second: Tensor | None = None
+        """[B], the second row of each request, -1 for none."""
+        if guided is not None:
+            self._second = torch.full((sampler.requests,), -1, device=device)
+            self._second[guided] = torch.arange(sampler.requests, len(logits), device=device)
         self._play: Callable[[], None] | None = None
 
     def run(self, steps: int, noise: Tensor | None) -> Tensor:
@@ -132,7 +142,7 @@ class RecordedSteps:
         """One step, with nothing that the host has to know."""
         noise = None if self._noise is None else self._noise.index_select(0, self._step)[0]
         allowed = None if self._allowed is None else self._allowed.index_select(0, self._due)[0]
-        tokens = self._sampler.next(self.logits, self._guided, noise, allowed)
+        tokens = self._next(noise, allowed)
         self._made.index_copy_(0, self._step, tokens[None])
         x = self._embedded(tokens, self._place)
         self.logits.copy_(self._layers(x, self._past, self._place, self._pads))
@@ -140,6 +150,13 @@ class RecordedSteps:
         self._step += 1
         if self._allowed is not None:
             self._due.add_(1).remainder_(len(self._allowed))
+
+    def _next(self, noise: Tensor | None, allowed: Tensor | None) -> Tensor:
+        """See `Sampler.next`."""
+        sampler, kernels = self._sampler, self._layers.kernels
+        if kernels is None:
+            return sampler.next(self.logits, self._guided, noise, allowed)
+        return kernels.choose(self.logits, self._second, sampler, noise, allowed)
 
 
 @contextlib.contextmanager
@@ -157,7 +174,7 @@ def record(step: Callable[[], None]) -> Callable[[], None]:
     """What plays the kernels that `step` launches, which are not run now."""
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
+    with torch.cuda.stream(stream), _no_collection():
         # what other threads do with the GPU meanwhile is their own
         graph.capture_begin(capture_error_mode="thread_local")
         try:
@@ -166,3 +183,15 @@ def record(step: Callable[[], None]) -> Callable[[], None]:
             graph.capture_end()
     torch.cuda.current_stream().wait_stream(stream)
     return graph.replay
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Within, no garbage is collected: an old recording that goes while another is made would spoil that one."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()

@@ -104,14 +104,14 @@ class Sampler:
 
         chosen = self._settings
         self._greedy = all(one.temperature == 0 for one in chosen)
-        self._guidance = column([one.guidance for one in chosen])
+        self.guidance = column([one.guidance for one in chosen])
         # the likeliest token is the same at every temperature
-        self._temperature = column([one.temperature or 1.0 for one in chosen])
-        self._top_p = self._top_k = None
+        self.temperature = column([one.temperature or 1.0 for one in chosen])
+        self.top_p = self.top_k = None
         if any(one.top_p is not None for one in chosen):
-            self._top_p = column([1.0 if one.top_p is None else one.top_p for one in chosen])
+            self.top_p = column([1.0 if one.top_p is None else one.top_p for one in chosen])
         if any(one.top_k is not None for one in chosen):
-            self._top_k = column([self._size if one.top_k is None else one.top_k for one in chosen]).long()
+            self.top_k = column([self._size if one.top_k is None else one.top_k for one in chosen]).long()
 
     def draw(self, steps: int) -> Tensor | None:
         """Gumbel noise [steps, B, V] for the next steps, zero for what is greedy; None where all is."""
@@ -137,13 +137,13 @@ class Sampler:
         logits = logits.float()
         if guided is not None:
             with_speaker, without = logits[: len(self._settings)], logits[len(self._settings) :]
-            towards = torch.lerp(without, with_speaker[guided], self._guidance[guided])
+            towards = torch.lerp(without, with_speaker[guided], self.guidance[guided])
             logits = with_speaker.index_copy(0, guided, towards)
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -torch.inf)
         if noise is None:
             return logits.argmax(-1)
-        return (truncate(logits / self._temperature, self._top_p, self._top_k) + noise).argmax(-1)
+        return (truncate(logits / self.temperature, self.top_p, self.top_k) + noise).argmax(-1)
 
 
 def _gumbel(noise: Tensor) -> Tensor:

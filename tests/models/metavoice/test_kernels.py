@@ -1,0 +1,59 @@
+"""Kernels for a step of decoding: as the layers that they stand for, here in Triton's interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from unison.models.metavoice.blocks import GeluLayer, RMSNorm, SwiGLU, TransformerBlock
+
+pytest.importorskip("triton")
+HALF = {"bfloat16": 0.02, "float16": 0.004}
+
+
+@pytest.fixture(scope="module")
+def found() -> Any:
+    root = Path(__file__).resolve().parents[3]
+    paths = os.pathsep.join([str(root / "src"), os.environ.get("PYTHONPATH", "")])
+    script = Path(__file__).with_name("interpreted.py")
+    run = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": paths}
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_step_of_a_block(found: Any, dtype: str, rows: int) -> None:
+    assert found["apart"][f"{dtype} {rows}"] < HALF.get(dtype, 1e-5)
+
+
+def test_a_step_of_a_block_of_8_bits(found: Any) -> None:
+    assert found["apart"]["int8 2"] < 1e-5
+    assert found["fusable"]
+
+
+def test_the_next_tokens(found: Any) -> None:
+    assert len(found["chosen"]) == 82
+    assert all(expected == chosen for expected, chosen in found["chosen"])
+    assert len({chosen for _, chosen in found["chosen"]}) > 20
+
+
+def test_what_the_kernels_do_not_take() -> None:
+    from unison.models.metavoice.kernels import fusable
+
+    norm = partial(RMSNorm, 24, 1e-5)
+    assert fusable([TransformerBlock(24, 3, 0.0, True, norm, SwiGLU(24, 8))])
+    assert not fusable([TransformerBlock(24, 2, 0.0, True, norm, SwiGLU(24, 8))])  # heads of 12
+    assert not fusable([TransformerBlock(24, 3, 0.0, True, norm, GeluLayer(24))])
+    other = partial(torch.nn.LayerNorm, 24)
+    assert not fusable([TransformerBlock(24, 3, 0.0, True, other, SwiGLU(24, 8))])

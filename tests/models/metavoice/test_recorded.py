@@ -1,0 +1,100 @@
+"""Steps that ask nothing of the host give the tokens of those that do."""
+
+from __future__ import annotations
+
+import copy
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from unison.models.metavoice.config import FirstStageConfig
+from unison.models.metavoice.first_stage import FirstStage
+from unison.models.metavoice.generate import Decoder, Request
+from unison.models.metavoice.recorded import StepLayers
+from unison.precision import PrecisionPolicy
+from unison.quantization import quantize
+
+CONFIG = FirstStageConfig(
+    layers=2, heads=2, hidden=64, ffn_multiple=16, max_positions=600, codebooks=2, text_tokens=40, dropout=0.0
+)
+
+
+@pytest.fixture(scope="module")
+def stage() -> FirstStage:
+    torch.manual_seed(0)
+    stage = FirstStage(CONFIG, codebook_size=50, speaker_dim=16).eval()
+    for weight in stage.blocks.parameters():
+        if weight.dim() == 2:
+            torch.nn.init.normal_(weight, std=0.1)
+    return stage
+
+
+def requests(stage: FirstStage, **changes: Any) -> list[Request]:
+    """Longer than the smallest bucket, to the window's end, to an end token; prompts of several lengths."""
+    kinds: list[dict[str, Any]] = [
+        {"guidance": 3.0, "top_p": 0.9, "stop_token": -1, "max_new_tokens": 300},
+        {"guidance": 1.0, "temperature": 0.7, "top_p": None},
+        {"guidance": 2.0, "temperature": 0.0, "stop_token": -1, "max_new_tokens": 77},
+        {"guidance": 1.0, "temperature": 1.3, "top_k": 20, "ordered": False, "max_new_tokens": 560},
+    ]
+    speaker = torch.linspace(-1, 1, 16)
+    return [
+        Request(
+            tokens=torch.tensor(stage.layout.text(list(range(3 + 5 * i)))), speaker=speaker, seed=i, **kind | changes
+        )
+        for i, kind in enumerate(kinds)
+    ]
+
+
+def unwatched(stage: FirstStage) -> Decoder:
+    decoder = Decoder(stage)
+    decoder._layers = StepLayers(stage, torch.float32)
+    return decoder
+
+
+@pytest.mark.parametrize("changes", [{}, {"guidance": 1.0}, {"temperature": 0.0}, {"ordered": False}])
+def test_tokens_are_those_of_watched_steps(stage: FirstStage, changes: dict[str, Any]) -> None:
+    asked = requests(stage, **changes)
+    expected, found = Decoder(stage).decode(asked), unwatched(stage).decode(asked)
+    assert found == expected
+    assert max(len(piece.tokens) for piece in found) > 256  # the cache has grown
+
+
+def test_alone_and_among_others(stage: FirstStage) -> None:
+    asked = requests(stage)
+    decoder = unwatched(stage)
+    assert [decoder.decode([request])[0].tokens for request in asked] == [p.tokens for p in decoder.decode(asked)]
+
+
+class TestOnAGpu:
+    pytestmark = pytest.mark.gpu
+
+    @pytest.fixture(autouse=True)
+    def collected_often(self) -> Iterator[None]:
+        """An old recording that is collected while another is made spoils that one."""
+        before = gc.get_threshold()
+        gc.set_threshold(1, 1, 1)
+        yield
+        gc.set_threshold(*before)
+
+    def test_greedy_tokens_are_the_processor_s(self, stage: FirstStage) -> None:
+        there = copy.deepcopy(stage).cuda()
+        for asked in (requests(stage, temperature=0.0), requests(stage, temperature=0.0)[:2]):
+            found = [piece.tokens for piece in Decoder(there).decode(asked)]
+            assert found == [piece.tokens for piece in Decoder(stage).decode(asked)]
+
+    @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"])
+    @pytest.mark.parametrize("bits", [None, "int8"])
+    def test_every_precision_decodes(self, stage: FirstStage, precision: str, bits: str | None) -> None:
+        if bits and precision.startswith("16"):
+            pytest.skip("refused: see unison.quantization")
+        policy = PrecisionPolicy(precision, precision, "cuda")
+        there: Any = policy.cast(copy.deepcopy(stage)).cuda()
+        if bits:
+            quantize(there.blocks, bits)
+        decoder, asked = Decoder(there, policy), requests(stage)
+        for some in (asked, asked[:1], asked[:1]):
+            assert all(piece.tokens for piece in decoder.decode(some))
