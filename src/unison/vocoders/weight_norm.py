@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrize
 
 LENGTH, DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"
 """What weight norm makes of a layer's `weight`, in a state dict."""
@@ -15,9 +15,23 @@ LENGTH, DIRECTION = "parametrizations.weight.original0", "parametrizations.weigh
 Module = TypeVar("Module", bound=nn.Module)
 
 
+class _Split(nn.Module):
+    """A weight from its length and direction, by the names and values of torch's own weight norm."""
+
+    def forward(self, length: Tensor, direction: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            # what the compiler makes of the other's gradient fails in half precision on a GPU (torch 2.11)
+            return direction * (length / torch.norm_except_dim(direction, 2, 0))
+        return torch._weight_norm(direction, length, 0)
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.norm_except_dim(weight, 2, 0), weight
+
+
 def weight_norm(module: Module) -> Module:
     """Splits `weight` into direction and length (Salimans and Kingma 2016)."""
-    return parametrizations.weight_norm(module)
+    parametrize.register_parametrization(module, "weight", _Split())
+    return module
 
 
 def fold_weight_norm(module: Module) -> Module:
