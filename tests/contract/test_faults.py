@@ -1,6 +1,6 @@
 """What can go wrong between a checkpoint and the model that is built of it: each fault by name, none silent.
 
-The README shows this table; `test_the_table_is_long_and_the_readme_counts_it` holds it to it.
+The README shows this table; `test_the_table_is_long_and_the_readme_shows_it` holds it to it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,23 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file, save_file
 
 import unison
-from unison.contract.checkpoint import read_checkpoint, read_contract, resolve_ckpt, write_checkpoint
+from tests.conftest import FIRST_STAGE, SECOND_STAGE
+from unison.adapters import KIND
+from unison.contract.checkpoint import (
+    read_checkpoint,
+    read_contract,
+    read_weights,
+    resolve_ckpt,
+    speaking_weights,
+    write_checkpoint,
+)
 from unison.contract.contract import Contract
 from unison.contract.exported import WEIGHTS_FILE, write_exported
 from unison.contract.tables import Lists
 from unison.contract.weights import weights_digest
 from unison.errors import UnisonError
 from unison.precision import resolve_precision
+from unison.text.bpe import BytePairs
 from unison.training.beginnings import begin, continued
 from unison.training.folders import Run, open_run
 from unison.training.run import train
@@ -242,6 +252,14 @@ def without(state: State, start: str) -> State:
     return {name: tensor for name, tensor in state.items() if name != gone}
 
 
+def normed(state: State) -> State:
+    name = "model.vocoder.input"
+    direction = state[f"{name}.weight"]
+    norm = direction.flatten(1).norm(dim=1)[:, None, None]
+    own = {f"{name}.parametrizations.weight.original{i}": t for i, t in enumerate((norm, direction))}
+    return without(state, f"{name}.weight") | own
+
+
 STATES: dict[str, tuple[Callable[[Payload], Payload], str]] = {
     "weights of another run": (
         weights(lambda s: {n: t + 1 if t.is_floating_point() else t for n, t in s.items()}),
@@ -261,6 +279,7 @@ STATES: dict[str, tuple[Callable[[Payload], Payload], str]] = {
         weights(lambda s: without(s, "model.vocoder.input.weight") | {"model.vocoder.input.weight_g": torch.ones(1)}),
         "weight norm in torch's old form",
     ),
+    "weight norm in the new form": (weights(normed), "the weights are not the contract's"),
     "average and raw weights mistaken": (average_and_raw, "the weights are not the contract's"),
     "another dtype": (weights(lambda s: {n: t.double() for n, t in s.items()}), "the weights are not the contract's"),
     "no contract": (lambda p: {n: v for n, v in p.items() if n != "contract"}, "no contract in it"),
@@ -352,6 +371,96 @@ def test_the_weights_of_another_export_are_refused(file: Path, tmp_path: Path) -
         unison.load(folder)
 
 
+# -- parts that another run trained ------------------------------------------------------------------------------------
+
+
+def another(folder: Path, to: Path, **changes: Any) -> Path:
+    """A checkpoint like that of a run folder, of one size and whole, that learnt to another point or under another
+    contract."""
+    payload = read_checkpoint(resolve_ckpt(folder).path, mmap=False)
+    if not changes:
+        payload["state_dict"] = {n: t * 1.5 if t.is_floating_point() else t for n, t in payload["state_dict"].items()}
+        changes = {"weights_digest": weights_digest(speaking_weights(payload))}
+    write_checkpoint(payload | {"contract": payload["contract"] | changes}, to)
+    return to
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Runs that parts can be taken from."""
+
+    config: Callable[..., DictConfig]
+    emotivoice: Path
+    codec: Path
+    speaker_encoder: Path
+    first: Path
+    metavoice: Path
+
+    def second(self, *parts: str) -> None:
+        train(self.config("name=fault", f"first_stage={self.first}", *parts, of=SECOND_STAGE))
+
+
+def exchanged_codec(runs: Trained, path: Path) -> None:
+    payload = read_checkpoint(resolve_ckpt(runs.metavoice).path, mmap=False)
+    state = {n: t + 1 if ".codec.decoder" in n else t for n, t in payload["state_dict"].items()}
+    assert any(not torch.equal(state[n], t) for n, t in payload["state_dict"].items())
+    write_checkpoint(payload | {"state_dict": state}, path)
+    unison.load(path)
+
+
+def other_byte_pairs(runs: Trained, path: Path) -> None:
+    tokenizer = BytePairs.train(["entirely different sentences", "different letters"], 260).to_dict()
+    voice = another(runs.metavoice, path, tokenizer=tokenizer)
+    train(runs.config("name=fault", f"init_from={runs.first}", f"second_stage={voice}", of=FIRST_STAGE))
+
+
+def adapters(runs: Trained, path: Path) -> None:
+    base, weights = read_weights(resolve_ckpt(runs.metavoice))
+    other = read_contract(resolve_ckpt(runs.first).path)
+    contract = base.replace(kind=KIND, parents=[{"role": "init_from", "weights": other.weights_digest}])
+    folder = write_exported(path.with_suffix(""), contract, {"speakers": weights["speakers"]})
+    unison.load(runs.metavoice, adapters=folder)
+
+
+PARTS: dict[str, tuple[Callable[[Trained, Path], object], str]] = {
+    "another codec of the same sizes": (
+        lambda runs, path: runs.second(f"codec.path={another(runs.codec, path)}"), "codec: has another codec"
+    ),
+    "another codec in the checkpoint": (exchanged_codec, "the weights are not the contract's"),
+    "another speaker encoder of the same sizes": (
+        lambda runs, path: runs.second(f"speaker_encoder={another(runs.speaker_encoder, path)}"),
+        "has another speaker encoder",
+    ),
+    "other byte pairs": (other_byte_pairs, "reads by other byte pairs"),
+    "adapters beside another base": (adapters, "added to others they mean nothing"),
+    "a vocoder of other mels": (
+        lambda runs, path: train(runs.config("name=fault", f"vocoder_from={runs.emotivoice}", "audio.fmax=3000")),
+        "the base has audio.fmax=4000.0",
+    ),
+}  # fmt: skip
+"""What fits by its sizes and means something else, and what is said of it."""
+
+
+@pytest.fixture(scope="module")
+def runs(
+    config: Callable[..., DictConfig],
+    run_folder: Path,
+    codec_folder: Path,
+    speaker_encoder_folder: Path,
+    first_stage_folder: Path,
+    metavoice_folder: Path,
+) -> Trained:
+    return Trained(config, run_folder, codec_folder, speaker_encoder_folder, first_stage_folder, metavoice_folder)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_that_learnt_otherwise_is_refused(runs: Trained, tmp_path: Path, name: str) -> None:
+    use, words = PARTS[name]
+    with pytest.raises(UnisonError) as caught:
+        use(runs, tmp_path / "part.ckpt")
+    assert any(words in problem for problem in caught.value.problems), caught.value.problems
+
+
 # -- configurations that name code -------------------------------------------------------------------------------------
 
 TARGETS = {
@@ -380,12 +489,13 @@ def test_a_config_that_names_code_is_refused(
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_table_is_long_and_the_readme_counts_it() -> None:
-    count = len(MISFITS) + len(STATES) + len(FILES) + len(TARGETS) + 1
-    assert count >= 40
+def test_the_table_is_long_and_the_readme_shows_it() -> None:
+    names = {*MISFITS, *STATES, *PARTS, *FILES, *TARGETS, "the weights of another export"}
+    assert len(names) >= 40
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    stated = re.search(r"(\d+) faults", readme)
-    assert stated is not None
-    assert int(stated[1]) == count
-    for name in (*MISFITS, *STATES, *FILES, *TARGETS):
-        assert name in readme, f"README does not list: {name}"
+    (stated,) = re.findall(r"injects\s(\d+) faults", readme)
+    assert int(stated) == len(names)
+    (table,) = re.findall(r"<summary>All \d+, one by one</summary>(.*?)</details>", readme, re.DOTALL)
+    lists = [group.partition(":")[2] for group in table.strip().split("\n\n")]
+    shown = [" ".join(name.split()) for group in lists for name in group.split("·")]
+    assert sorted(shown) == sorted(names)

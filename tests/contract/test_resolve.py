@@ -86,6 +86,8 @@ def test_nothing_there(run: Path) -> None:
         resolve_ckpt(run.parent)
     with pytest.raises(UnisonError, match="download it first"):
         resolve_ckpt("https://example.org/a.ckpt")
+    with pytest.raises(UnisonError, match="init_from=: nothing is given"):
+        resolve_ckpt("", "init_from")
 
 
 def test_exported_folder(exported: Path) -> None:

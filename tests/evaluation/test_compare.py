@@ -322,6 +322,14 @@ def test_what_can_not_be_spoken_is_said_before_anything_is_written(
     assert not (run_folder / "compare.html").exists()
 
 
+def test_what_draws_its_tokens_is_not_compared(
+    metavoice_folder: Path, settings: Settings, in_process: list[Variant]
+) -> None:
+    (problem,) = problems_of(lambda: compare(settings(metavoice_folder, text="one", speaker="anna")))
+    assert problem.startswith(f"ckpt={metavoice_folder}: a MetaVoice draws its tokens")
+    assert not in_process, "nothing was started"
+
+
 def test_an_earlier_comparison_stays(tmp_path: Path) -> None:
     assert free_page(tmp_path) == tmp_path / "compare.html"
     (tmp_path / "compare.html").touch()

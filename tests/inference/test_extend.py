@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 import unison
@@ -46,6 +47,16 @@ def test_pruning_leaves_the_others_as_they_were(run_folder: Path, tmp_path: Path
     assert audio(small, "bert") == audio(run_folder, "bert")
     with pytest.raises(UnisonError, match="no such speaker"):
         unison.load(small).speak("one", "anna")
+
+
+def test_of_a_metavoice_speakers_can_only_go(metavoice_folder: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small.ckpt"
+    prune(cfg(ckpt=str(metavoice_folder), speakers=["anna"], out=str(small)))
+    assert read_contract(small).speakers == ["bert"]
+    before, after = (unison.load(path).voice.speakers for path in (metavoice_folder, small))
+    assert torch.equal(after, before[1:])
+    with pytest.raises(UnisonError, match=r"has no tables that could grow: reference=… speaks in the voice of any"):
+        extend(more(ckpt=str(metavoice_folder), speakers=["zoe"], out=str(tmp_path / "grown.ckpt")))
 
 
 def test_what_does_not_work_is_said(run_folder: Path, tmp_path: Path) -> None:

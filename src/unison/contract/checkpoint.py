@@ -149,6 +149,8 @@ def resolve_ckpt(path: str | Path, key: str = "ckpt") -> ResolvedCkpt:
     """
     if "://" in str(path):
         raise UnisonError(f"{key}={path}: a checkpoint is a local file or folder; download it first")
+    if not str(path):
+        raise UnisonError(f"{key}=: nothing is given; a checkpoint file, a run folder or an exported folder")
     path = Path(path).expanduser()
     if not path.exists():
         raise UnisonError(f"{key}={path}: no such file or folder{nearest_paths(path)}")

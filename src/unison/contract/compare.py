@@ -76,7 +76,7 @@ def compare(a: Contract, b: Contract) -> list[Difference]:
         found += _fields("training", there, here, _TRAINING, free=_ALL, prefix=name)
     if a.weights_digest and b.weights_digest:
         there, here = ({"digest": contract.weights_digest, "step": contract.step} for contract in (a, b))
-        found += _fields("weights", there, here, "the same make-up, learnt to another point", free=_ALL)
+        found += _fields("weights", there, here, "other values: learnt to another point, grown or pruned", free=_ALL)
     return found
 
 
@@ -98,6 +98,8 @@ def shown(value: Any) -> str:
         return f"[{', '.join(map(shown, value[:3]))}, … {shown(value[-1])}] ({len(value)})"
     if isinstance(value, list):
         return f"[{', '.join(map(shown, value))}]"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {shown(item)}" for name, item in value.items())
     if isinstance(value, float):
         return f"{value:g}"
     text = str(value)

@@ -14,6 +14,8 @@ from unison.contract.weights import weights_digest
 from unison.errors import UnisonError
 
 SPEAKER_TABLE = "model.acoustic.speakers.weight"
+SPEAKER_VECTORS = "speakers"
+"""Of a language model's voice: those of its named speakers, heard from recordings, which do not learn."""
 SYMBOL_TABLE = "model.acoustic.symbols.weight"
 LABEL_TABLE = "style.tables.{}.weight"
 """Of a style class; its first row is 'unspecified', then come the labels."""
@@ -33,8 +35,8 @@ class Lists:
         return cls(list(contract.speakers), list(contract.symbols), {k: list(v) for k, v in contract.labels.items()})
 
     def rows(self) -> dict[str, list[str]]:
-        """For each table's weight, the names of its rows."""
-        tables = {SPEAKER_TABLE: self.speakers, SYMBOL_TABLE: self.symbols}
+        """For each table's weight, in whichever family, the names of its rows."""
+        tables = {SPEAKER_TABLE: self.speakers, SPEAKER_VECTORS: self.speakers, SYMBOL_TABLE: self.symbols}
         return tables | {LABEL_TABLE.format(name): ["", *labels] for name, labels in self.labels.items()}
 
 
@@ -64,7 +66,8 @@ def with_lists(
     if donor is not None and donor not in contract.speakers:
         near = difflib.get_close_matches(donor, contract.speakers, n=3, cutoff=0.4) or contract.speakers[:5]
         problems.append(f"donor={donor}: no such speaker in the base; the nearest: {', '.join(near)}")
-    problems += [f"{name}: a voice needs at least one" for name in ("speakers", "symbols") if not getattr(lists, name)]
+    needed = {"speakers": lists.speakers, "symbols": lists.symbols or not contract.symbols}
+    problems += [f"{name}: a voice needs at least one" for name, given in needed.items() if not given]
     if contract.style.get("name") == "labels":
         problems += [
             f"{name} labels: the base has none, so there is no table that could grow"

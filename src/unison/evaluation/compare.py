@@ -42,8 +42,15 @@ def compare(cfg: DictConfig) -> Report:
     config = validate(cfg, CompareConfig)
     variants = check(config)
     requests = read_requests(config)
+    # no process need be started for these
+    contract = read_contract(resolve_ckpt(config.ckpt).path)
+    if contract.kind == "tts" and contract.family == "metavoice":
+        raise UnisonError(
+            f"ckpt={config.ckpt}: a MetaVoice draws its tokens, and where another rounding draws another it says the"
+            " text another way: that is no distance from float32; infer.py precision=… lets one hear each"
+        )
     if not any(request.speaker or request.reference for request in requests):
-        speaker_id(None, read_contract(resolve_ckpt(config.ckpt).path).speakers)  # no process need be started for that
+        speaker_id(None, contract.speakers)
     page = Path(config.out).expanduser() if config.out else free_page(beside(Path(config.ckpt).expanduser()))
     make_folders([page])
     performances = perform(config, requests, [REFERENCE, *variants])

@@ -27,6 +27,11 @@ def extend(cfg: DictConfig) -> None:
     """Append speakers, symbols and labels; a new speaker starts from the mean voice or the donor's."""
     config = validate(cfg, ExtendConfig)
     found, contract, weights = _voice(config.ckpt)
+    if contract.family == "metavoice":
+        raise UnisonError(
+            f"ckpt={config.ckpt}: a MetaVoice has no tables that could grow: reference=… speaks in the voice of any"
+            " recording, and init_from=… data=… gives a corpus's speakers their names"
+        )
     before = Lists.of(contract)
     wanted = {"speakers": (before.speakers, config.speakers), "symbols": (before.symbols, config.symbols)}
     wanted |= {f"labels.{name}": (before.labels.get(name, []), new) for name, new in config.labels.items()}
@@ -91,4 +96,4 @@ def _write(
         write_checkpoint({"contract": contract.to_dict(), "state_dict": state}, path)
     else:
         write_folder(path, contract, weights, ckpt)
-    print(f"{path}  {len(contract.speakers)} speakers")
+    print(f"{path}  {len(contract.speakers)} speakers, {len(before.speakers)} before")

@@ -236,7 +236,7 @@ def _voice(
         problems += optimizer_problems(config, base, moments)
     if problems:
         raise UnisonError([f"init_from={ckpt}: {problem}" for problem in problems])
-    kept = {table: len(names) for table, names in Lists.of(base).rows().items()}
+    kept = {table: len(names) for table, names in Lists.of(base).rows().items() if table in weights}
     parent = {"role": "init_from", "digest": base.digest, "step": base.step, "weights": base.weights_digest}
     if speakers.policy == "only_new":
         parent["held_rows"] = kept

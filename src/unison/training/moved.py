@@ -67,7 +67,8 @@ def report(task: Task, dataset: UtteranceDataset) -> Path | None:
     write_text(path, file.getvalue())
     name, worst, _ = max(rows, key=lambda row: row[1])
     mean = sum(row[1] for row in rows) / len(rows)
-    log.info("%d old voices moved by %.3f nepers of log mel, most %s by %.3f: %s", len(rows), mean, name, worst, path)
+    how_far = f"moved by {mean:.3f} nepers of log mel, most {name} by {worst:.3f}" if worst else "speak as they did"
+    log.info("%d old voices %s: %s", len(rows), how_far, path)
     return path
 
 
