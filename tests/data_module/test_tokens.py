@@ -40,7 +40,7 @@ def tables(prepared: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def module(folder: Path, window: int = 10_000, batch_size: int = 4) -> TokenDataModule:
+def module(folder: Path, window: int = 10_000, batch_size: int = 4, joined_seconds: float = 0.0) -> TokenDataModule:
     return TokenDataModule(
         folder,
         batch_size,
@@ -50,6 +50,7 @@ def module(folder: Path, window: int = 10_000, batch_size: int = 4) -> TokenData
         tokenizer=TOKENIZER,
         positions=lambda text, frames: text + K * frames,
         window=window,
+        joined_seconds=joined_seconds,
     )
 
 
@@ -101,3 +102,26 @@ def test_clips_beyond_the_window_are_left_out_and_counted(tables: Path, caplog: 
     )
     with pytest.raises(UnisonError, match=r"lower data\.max_seconds"):
         module(tables, window=1)
+
+
+def test_joined_clips_are_their_texts_and_codes_one_after_the_other(tables: Path) -> None:
+    data = module(tables, joined_seconds=5.0)
+    corpus, rows = Corpus(tables), Rows(tables, "codes-x")
+    known = {utterance.key: utterance for utterance in corpus.utterances}
+    (clips,) = data.train_sets
+    several = 0
+    for i, length in enumerate(clips.lengths):
+        item, parts = clips[i], [known[key] for key in clips[i].key.split(" + ")]
+        assert TOKENIZER.decode(item.text.tolist()) == " ".join(part.text for part in parts)
+        np.testing.assert_array_equal(item.codes.T, np.concatenate([rows[part.digest] for part in parts]))
+        assert length == len(item.text) + K * item.codes.shape[1]
+        assert item.seconds == pytest.approx(sum(part.seconds for part in parts))
+        several += len(parts) > 1
+    assert several
+    assert all(" + " not in key for batch in data.val_dataloader() for key in batch.keys)
+
+
+def test_what_is_joined_fits_the_window(tables: Path) -> None:
+    window = max(module(tables).train_sets[0].lengths)
+    assert max(module(tables, window, joined_seconds=5.0).train_sets[0].lengths) <= window
+    assert max(module(tables, joined_seconds=5.0).train_sets[0].lengths) > window

@@ -237,6 +237,20 @@ def test_texts_of_any_length_are_taken_unless_the_caller_says_otherwise(language
         language_voice.each([Request(text, "anna")], max_chars=100)
 
 
+def test_texts_are_read_in_the_characters_that_were_learnt(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    learnt = {"seconds_per_token": 0.2, "longest_seconds": 8.0, "characters": "efghinorstuvwxz"}
+    voice: Any = load(made(tmp_path / "digits.ckpt", statistics=learnt), "cpu")
+    scripted = voice._decoder = Scripted(lambda number: (noise(30, number), True))
+    seconds = voice.synthesize([Request("“Séven!” Three.", "anna")], pause=0.5)[0].seconds
+    assert seconds == pytest.approx(60 * HOP / 8000 + 0.5)  # marks that are not read still part sentences
+    layout, encode = voice.room.layout, voice.tokenizer.encode
+    assert scripted.prompts[0].tokens.tolist() == layout.text(encode("seven"))
+    assert scripted.prompts[1].tokens.tolist()[: len(encode("seven three")) + 1] == layout.text(encode("seven three"))
+    assert not caplog.records
+    voice.synthesize([Request("seven Я", "anna")])
+    assert "nothing that this voice learnt from is written with Я" in caplog.text
+
+
 # -- what goes wrong on the way ----------------------------------------------------------------------------------------
 
 

@@ -120,7 +120,7 @@ def _NONE(field: str) -> bool:
 def _TRAINING_SIZES(field: str) -> bool:
     """Sizes of a model that its weights do not depend on."""
     codebooks = ("codebook_decay", "revive_below", "rotation_trick")
-    return field.endswith(("dropout", "segment_frames", "max_duration", *codebooks))
+    return field.endswith(("dropout", "joined_seconds", "segment_frames", "max_duration", *codebooks))
 
 
 def _LOSSES(field: str) -> bool:
@@ -149,13 +149,13 @@ def _audio_meaning(field: str, a: Any, b: Any) -> str:
     return _AUDIO.get(field, "mels would be something else")
 
 
-_PACE = ("seconds_per_token", "longest_seconds")
-"""Of a language model's statistics, by what its text is cut and its end awaited."""
+_PACE = ("seconds_per_token", "longest_seconds", "characters")
+"""Of a language model's statistics, by what its text is cut and read, and its end awaited."""
 
 
 def _statistics_meaning(field: str, a: Any, b: Any) -> str:
     if field in _PACE:
-        return "texts would be cut into pieces of another length"
+        return "texts would be cut into pieces of another length, or read in other characters"
     if field.startswith("f0") and a is not None and b is not None:
         return f"the pitch that is asked for would come out on another scale ({b - a:+.3g} Hz)"
     if field.startswith("energy"):

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from unison.data.datamodule import DataModule
+from unison.data.joining import Group, joined
 from unison.data.manifest import Corpus, Utterance
 from unison.data.references import references
 from unison.data.rows import Rows
@@ -25,10 +27,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Spoken:
-    """One utterance."""
+    """One utterance, or several of one speaker joined."""
 
     key: str
-    """Its name in the corpus."""
+    """Names in the corpus."""
     text: Tensor
     """Byte pairs int64 [N], without an end."""
     codes: Tensor
@@ -105,7 +107,7 @@ class Voices:
 
 
 class TokenDataset(Dataset[Spoken]):
-    """The utterances of one split that fit the model's window."""
+    """The utterances of one split that fit the model's window, each an item until they are joined."""
 
     def __init__(
         self,
@@ -121,8 +123,9 @@ class TokenDataset(Dataset[Spoken]):
         Raises:
             UnisonError: none fits the window.
         """
-        texts = [tokenizer.encode(utterance.text) for utterance in utterances]
-        lengths = [positions(len(t), codes.length(u.digest)) for t, u in zip(texts, utterances, strict=True)]
+        self._codes, self._voices, self._encode = codes, voices, tokenizer.encode
+        self._positions, self._window = positions, window
+        lengths = [self._length((utterance,)) for utterance in utterances]
         fitting = [i for i, length in enumerate(lengths) if length <= window]
         if len(fitting) < len(utterances):
             left = len(utterances) - len(fitting)
@@ -132,25 +135,41 @@ class TokenDataset(Dataset[Spoken]):
             log.warning("%s and are left out", note)
         self.utterances = [utterances[i] for i in fitting]
         self.lengths = [lengths[i] for i in fitting]
-        self._texts = [texts[i] for i in fitting]
-        self._codes, self._voices = codes, voices
+        self._items: list[Group] = [(utterance,) for utterance in self.utterances]
+
+    def join(self, seconds: float, seed: int) -> None:
+        """Make items of several utterances, see :func:`unison.data.joining.joined`."""
+        self._items = joined(self.utterances, seconds, seed, self._fits)
+        self.lengths = [self._length(item) for item in self._items]
 
     def __len__(self) -> int:
-        return len(self.utterances)
+        return len(self._items)
 
     def __getitem__(self, index: int, /) -> Spoken:
-        utterance = self.utterances[index]
+        item = self._items[index]
+        codes = np.concatenate([self._codes[utterance.digest] for utterance in item])
         return Spoken(
-            key=utterance.key,
-            text=torch.tensor(self._texts[index], dtype=torch.int64),
-            codes=torch.tensor(self._codes[utterance.digest].T, dtype=torch.int64),
-            reference=self._voices.of_recording[utterance.digest],
-            seconds=utterance.seconds,
+            key=" + ".join(utterance.key for utterance in item),
+            text=torch.tensor(self._text(item), dtype=torch.int64),
+            codes=torch.tensor(codes.T, dtype=torch.int64),
+            reference=self._voices.of_recording[item[0].digest],
+            seconds=sum(utterance.seconds for utterance in item),
         )
+
+    def _text(self, item: Group) -> list[int]:
+        return self._encode(" ".join(utterance.text for utterance in item))
+
+    def _length(self, item: Group) -> int:
+        return self._positions(len(self._text(item)), sum(self._codes.length(utterance.digest) for utterance in item))
+
+    def _fits(self, item: Group) -> bool:
+        return self._length(item) <= self._window
 
 
 class TokenDataModule(DataModule):
     """Batches of :class:`Tokens`; `batch_frames` counts positions."""
+
+    train_sets: list[TokenDataset]  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -161,6 +180,7 @@ class TokenDataModule(DataModule):
         tokenizer: BytePairs,
         positions: Callable[[int, int], int],
         window: int,
+        joined_seconds: float = 0.0,
         **named: Any,
     ) -> None:
         """As :class:`DataModule`.
@@ -173,6 +193,7 @@ class TokenDataModule(DataModule):
             tokenizer: reads the texts.
             positions: see :class:`TokenDataset`.
             window: see there.
+            joined_seconds: clips to learn from are also joined, up to so long; 0 leaves each alone.
             named: as there.
         """
         folder = Path(folder)
@@ -180,6 +201,9 @@ class TokenDataModule(DataModule):
         self.voices = Voices(Corpus(folder), Rows(folder, voices))
         self._reading = (tokenizer, positions, window)
         super().__init__(folder, *settings, **named)
+        if joined_seconds:
+            for clips in self.train_sets:
+                clips.join(joined_seconds, self.seed)
 
     def clips(self, utterances: Sequence[Utterance]) -> TokenDataset:  # type: ignore[override]
         return TokenDataset(utterances, self._codes, self.voices, *self._reading)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import sys
 import time
@@ -35,6 +36,7 @@ from unison.models.metavoice.voice import MetaVoice
 from unison.precision import PrecisionPolicy, finite_check
 from unison.quantization import quantize as quantize_weights
 from unison.text.bpe import BytePairs
+from unison.text.known import Known
 
 GUIDANCE = 3.0
 TEMPERATURE = 1.0
@@ -44,6 +46,8 @@ AT_ONCE_SECONDS = 0.25
 """The codec decodes so much at a time, so that its many small steps do not hold up the first stage."""
 
 Key = tuple[Path, ...]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -110,6 +114,7 @@ class MetaVoiceSynthesizer(Synthesizer):
         super().__init__(contract, voice, policy, device, compile)
         self.voice = voice
         self.tokenizer = BytePairs.from_dict(contract.tokenizer)
+        self.known = Known(contract.statistics.get("characters"))
         self._first = _complete(voice)
         if quantize is not None:
             quantize_weights(self._first.blocks, quantize)
@@ -122,7 +127,7 @@ class MetaVoiceSynthesizer(Synthesizer):
             frame_rate=voice.codec.sample_rate / voice.codec.hop_length,
             window=self._first.config.max_positions,
             second_window=None if voice.second is None else voice.second.config.max_positions,
-            encode=self.tokenizer.encode,
+            encode=self.encode,
         )
 
         self._at_once = math.ceil(AT_ONCE_SECONDS * self.room.frame_rate) if voice.second is None else sys.maxsize
@@ -139,6 +144,10 @@ class MetaVoiceSynthesizer(Synthesizer):
     def resolved(self, request: Request) -> Request:
         """A request with the family's own values where it says nothing."""
         return request.filled(guidance=GUIDANCE, temperature=TEMPERATURE, top_p=TOP_P)
+
+    def encode(self, text: str) -> list[int]:
+        """The byte pairs of a text, in characters that the voice has learnt."""
+        return self.tokenizer.encode(self.known(text))
 
     def asked(self, request: Request) -> dict[str, Any]:
         """As every synthesizer's; of a reference only its digest is told."""
@@ -180,6 +189,8 @@ class MetaVoiceSynthesizer(Synthesizer):
             problems.append(f"nothing to read aloud in {request.text!r}")
         if problems:
             raise UnisonError(problems)
+        if strange := self.known.strange(request.text):
+            log.warning("%r: nothing that this voice learnt from is written with %s", request.text, " ".join(strange))
         expected = self.room.expected_of(texts) * self._first.config.codebooks
         return _Speech(index, whole, speaker.to(self.device), digests, texts, expected)
 
@@ -303,7 +314,7 @@ class MetaVoiceSynthesizer(Synthesizer):
             return codes
         assert heard.ended is not None
         start = time.perf_counter()
-        text = torch.tensor(self.voice.second.layout.text(self.tokenizer.encode(heard.ended)), device=self.device)
+        text = torch.tensor(self.voice.second.layout.text(self.encode(heard.ended)), device=self.device)
         with self.policy.autocast():
             (codes,) = self.voice.second.complete([text], [codes.to(self.device)], speech.speaker[None], [heard.seed])
         speech.spend("second_stage", time.perf_counter() - start)
@@ -315,7 +326,7 @@ class MetaVoiceSynthesizer(Synthesizer):
             return
         delivery.checked = True
         speech = delivery.speech
-        text = self._first.layout.text(self.tokenizer.encode(speech.texts[0]))
+        text = self._first.layout.text(self.encode(speech.texts[0]))
         try:
             with torch.inference_mode(), finite_check(self._first), self.policy.autocast():
                 self._first(torch.tensor([text], device=self.device), speech.speaker[None])

@@ -36,7 +36,7 @@ from unison.parts import PREFIXES
 from unison.precision import PrecisionPolicy
 from unison.style import style_identity
 from unison.style.folder import encoder_folder
-from unison.text.bpe import BytePairs
+from unison.text.bpe import BytePairs, normalise
 from unison.training.components import Components
 from unison.training.config import SpeakersConfig
 from unison.training.moments import ADAMS, Moments, regrown, stored
@@ -86,7 +86,7 @@ def new_contract(
         read["speakers"] = list(corpus.speakers)
         read["tokenizer"] = components.tokenizer or _learnt_tokenizer(corpus, config.model.text_tokens)
         read["components"] = {name: part.identity for name, part in components.parts.items()}
-        read["statistics"] = _pace(corpus, BytePairs.from_dict(read["tokenizer"]))
+        read["statistics"] = _reading(corpus, BytePairs.from_dict(read["tokenizer"]), config.model.joined_seconds)
     return Contract(
         config=OmegaConf.to_yaml(tree, resolve=True),
         kind=kind,
@@ -110,13 +110,17 @@ def _learnt_tokenizer(corpus: Corpus, size: int) -> dict[str, Any]:
     return BytePairs.train(sorted({utterance.text for utterance in corpus.split("train")}), size).to_dict()
 
 
-def _pace(corpus: Corpus, tokenizer: BytePairs) -> dict[str, float]:
-    """How long what is learnt from takes, of a token of its text and at most: what a voice can be expected to say."""
+def _reading(corpus: Corpus, tokenizer: BytePairs, joined_seconds: float) -> dict[str, Any]:
+    """How long what is learnt from takes, of a token of its text and at most: what a voice can be expected to say.
+
+    And the characters of the texts: what it can be expected to read.
+    """
     learnt = corpus.split("train")
     tokens = sum(len(tokenizer.encode(utterance.text)) for utterance in learnt)
     return {
         "seconds_per_token": round(sum(utterance.seconds for utterance in learnt) / max(tokens, 1), 6),
-        "longest_seconds": max(utterance.seconds for utterance in learnt),
+        "longest_seconds": max(joined_seconds, max(utterance.seconds for utterance in learnt)),
+        "characters": "".join(sorted({character for u in learnt for character in normalise(u.text)})),
     }
 
 
@@ -300,9 +304,14 @@ def as_of(model: str, base: Contract) -> Contract:
 
 
 def _widest(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """The pace of the corpus, and the longest recording that either has heard."""
+    """The pace of the corpus, the longest recording that either has heard, and the characters that either has read.
+
+    What a base's were is not known where it does not say.
+    """
     longest = max(base.get("longest_seconds", 0.0), own["longest_seconds"])
-    return own | {"longest_seconds": longest}
+    read = {*base["characters"], *own["characters"]} if "characters" in base else None
+    known = {} if read is None else {"characters": "".join(sorted(read))}
+    return {"seconds_per_token": own["seconds_per_token"], "longest_seconds": longest} | known
 
 
 def kind_problems(base: Contract, ours: Contract) -> list[str]:

@@ -20,7 +20,7 @@ from unison.models.metavoice.config import FirstStageConfig
 from unison.models.metavoice.first_stage import FirstStage
 
 MODEL = "metavoice_first"
-_FREE = ("dropout", "speaker_dropout")
+_FREE = ("dropout", "speaker_dropout", "joined_seconds")
 """Of a model's settings, those that its weights do not depend on."""
 
 

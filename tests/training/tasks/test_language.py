@@ -82,7 +82,8 @@ def test_a_run_carries_all_that_it_builds_on(
     assert (contract.kind, contract.family) == ("tts", "metavoice")
     assert contract.speakers == ["anna", "bert"]
     assert contract.trained == {"first_stage": 4}
-    assert contract.statistics.keys() == {"seconds_per_token", "longest_seconds"}
+    assert contract.statistics.keys() == {"seconds_per_token", "longest_seconds", "characters"}
+    assert set(contract.statistics["characters"]) > set("efhinot ")
     assert 0.05 < contract.statistics["seconds_per_token"] < 0.5
     assert contract.statistics["longest_seconds"] == pytest.approx(1.05, abs=0.1)
     codec, encoder = (read_contract(resolve_ckpt(f).path) for f in (codec_folder, speaker_encoder_folder))
@@ -133,6 +134,7 @@ def test_killed_and_resumed(
         [
             "model.dropout=0.2",
             "model.speaker_dropout=0.3",
+            "model.joined_seconds=3",
             f"trainer.stages.{stage}.accumulate=2",
             f"trainer.stages.{stage}.batch_size=2",
             "callbacks.checkpoints.every_steps=2",

@@ -29,6 +29,9 @@ class FirstStageConfig:
     """Dropout of embeddings, attention and the blocks' outputs in training."""
     speaker_dropout: float = 0.1
     """Share of the training sequences that are not told their speaker; without it guidance has nothing to lead from."""
+    joined_seconds: float = 0.0
+    """Clips of a speaker are also learnt joined, up to so long in all, where they are too short to teach more than a
+    word; what is spoken in one go is then as long. 0 learns each alone."""
 
 
 @dataclass
@@ -55,5 +58,7 @@ class SecondStageConfig:
     """Dropout of embeddings, attention and the blocks' outputs in training."""
     speaker_dropout: float = 0.0
     """Share of the training sequences that are not told their speaker."""
+    joined_seconds: float = 0.0
+    """As the first stage's."""
     pad_to_window: bool = False
     """Fill a sequence up to `max_positions` with the end code and attend to that, as the released model does."""

@@ -53,6 +53,7 @@ class LanguageTask(Task):
             tokenizer=BytePairs.from_dict(self.contract.tokenizer),
             positions=self.positions,
             window=self.config.model.max_positions,
+            joined_seconds=self.config.model.joined_seconds,
         )
         self._voices = data.voices
         self._name_voices(data.voices)
