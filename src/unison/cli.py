@@ -60,7 +60,7 @@ COMMANDS = {
         "unison.prepare.run:run",
         "unison.config.prepare:PrepareConfig",
         "unison prepare data=databaker data.raw=corpora/BZNSYP",
-        ("outputs", "data.raw", "data.speaker", "style.path"),
+        ("outputs", "data.raw", "data.speaker", "data.licence", "data.source", "style.path"),
         groups=True,
     ),
     "inspect": Command(

@@ -18,6 +18,10 @@ class DataConfig:
     """Folder of the recordings (for csv also the file), ~ being the home folder; the demo corpus is written here."""
     speaker: str | None = None
     """Speaker's name where the corpus names none; null takes the layout's own (BZNSYP, LJ)."""
+    licence: str | None = None
+    """What its publisher allows; stands on the data card."""
+    source: str | None = None
+    """Where it is from; stands on the data card."""
     min_seconds: float = 0.3
     """Shorter clips are rejected."""
     max_seconds: float = 12.0

@@ -45,8 +45,8 @@ from unison.text.symbols import symbol_list
 VERSION = 1
 """Counts up when the same corpus would give another manifest."""
 
-# settings that say where the corpus is and how it is worked on, not what comes out
-_NOT_CONTENT = ("name", "raw", "workers", "max_reject_share")
+# settings that say where the corpus is, what is said of it and how it is worked on, not what comes out
+_NOT_CONTENT = ("name", "raw", "licence", "source", "workers", "max_reject_share")
 _CANT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _CLIPS_A_WORKER = 32
 _IN_FLIGHT_A_WORKER = 8
