@@ -46,7 +46,7 @@ class Utterance:
     speaker: str
     """Who says it."""
     split: str
-    """"train" or "valid"."""
+    """"train", "valid", or "unused": a held-out speaker's, with a text that others are learnt with."""
     offset: int
     """First frame in the feature files."""
     frames: int
@@ -90,7 +90,7 @@ class CorpusInfo:
     name: str
     """Name of the prepared corpus."""
     speakers: list[str]
-    """Speakers; ids are positions, and never move."""
+    """Speakers to learn from; ids are positions, and never move."""
     symbols: list[str]
     """Symbols; ids are positions, and never move. Starts with padding."""
     labels: dict[str, list[str]]
@@ -106,7 +106,7 @@ class CorpusInfo:
     fingerprint: str
     """SHA-256 of what can be learnt from the corpus."""
     sizes: dict[str, int]
-    """Clips by split, and rejected ones."""
+    """Clips by split, rejected ones, and frames."""
     seconds: dict[str, float]
     """Length by split."""
     style_dim: int

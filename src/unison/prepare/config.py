@@ -29,7 +29,11 @@ class DataConfig:
     trim_db: float | None = 40.0
     """Silence this many dB below the clip's peak is cut from both ends; null keeps the clip whole."""
     valid: float = 0.02
-    """Share of clips held out, chosen by a hash of their keys; ignored where the corpus says which."""
+    """Share of the texts that is held out, with all their clips, by a hash of what is said; ignored where the corpus
+    itself says which clips are."""
+    valid_speakers: float | list[str] = 0.0
+    """Speakers held out whole, by name or as a share (by a hash of the name): what zero-shot voices are judged by.
+    Their clips whose texts others are learnt with are left unused."""
     max_reject_share: float = 0.1
     """Preparation stops with an error when a larger share of the clips can't be used."""
     workers: int = 0

@@ -109,7 +109,8 @@ def _train(run: Run) -> dict[str, float]:
 
 def how_to_hear(folder: Path, contract: Contract, corpus: Corpus) -> str:
     """Where a trained voice is, and the command line that speaks a sentence of its corpus with it."""
-    sentence = (corpus.split("valid") or corpus.utterances)[0]
+    sentences = [*corpus.split("valid"), *corpus.split("train")]
+    sentence = next(utterance for utterance in sentences if utterance.speaker in contract.speakers)
     speaker = [f"speaker={sentence.speaker}"] if len(contract.speakers) > 1 else []
     command = shlex.join(["python", "infer.py", f"ckpt={folder}", *speaker, f"text={sentence.text}"])
     return f"the voice is in {folder}; to hear it: {command}"
