@@ -13,11 +13,11 @@ class DataConfig:
     name: str = "demo"
     """Name of the prepared corpus; the folder of its manifest and features is called after it."""
     corpus: str = "demo"
-    """Layout: demo (made by espeak-ng), databaker (BZNSYP), fsdd, csv (a table, also LJSpeech's)."""
+    """Layout: demo (made by espeak-ng), databaker (BZNSYP), fsdd, csv (a table or text files, also LJSpeech's)."""
     raw: str = "outputs/corpora/demo"
     """Folder of the recordings (for csv also the file), ~ being the home folder; the demo corpus is written here."""
     speaker: str | None = None
-    """Speaker's name where the corpus names none; null takes the layout's own (BZNSYP, LJ)."""
+    """Speaker's name where the corpus names none; null takes the layout's own (BZNSYP, LJ), or the folder's name."""
     licence: str | None = None
     """What its publisher allows; stands on the data card."""
     source: str | None = None

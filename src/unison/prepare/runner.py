@@ -36,6 +36,7 @@ from unison.prepare import corpora
 from unison.prepare.checks import Fault, alignment_fault, length_fault
 from unison.prepare.clip import Clip, Reject
 from unison.prepare.config import DataConfig
+from unison.prepare.corpora import recordings, table
 from unison.prepare.features import Measurement, Measurer, feature_settings
 from unison.prepare.splits import UNUSED, held_out_speakers, splits, what_is_said
 from unison.prepare.statistics import measure_statistics
@@ -470,7 +471,7 @@ def _listing(data: DataConfig) -> str | None:
     """Digest of the names, sizes and times of a corpus's raw files; None when there are none.
 
     They are all files under the raw folder. A table's recordings may lie anywhere, and other things beside
-    them, so of a table they are the files that it names.
+    them, so of a table they are the files that it names, and the texts.
     """
     raw = Path(data.raw)
     if not raw.exists():
@@ -480,8 +481,8 @@ def _listing(data: DataConfig) -> str | None:
         entries = corpora.read(data)
         for reject in (entry for entry in entries if isinstance(entry, Reject)):
             digest.update(f"{reject.key}\0{reject.reason}\n".encode())
-        tables = [raw] if raw.is_file() else sorted(raw.glob("*.[ct]sv"))
-        paths = [*tables, *(entry.audio for entry in entries if isinstance(entry, Clip))]
+        audio = [entry.audio for entry in entries if isinstance(entry, Clip)]
+        paths = [*table.texts(raw), *audio, *(path.with_suffix(recordings.TEXT) for path in audio)]
     else:
         paths = sorted(Path(folder, name) for folder, _, names in os.walk(raw, followlinks=True) for name in names)
     for path in paths:
