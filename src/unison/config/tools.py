@@ -121,7 +121,7 @@ class BenchConfig:
     """Measure this machine."""
 
     what: list[str]
-    """Any of synthesis, training, decoding, language_training, loader, startup, loading."""
+    """Any of prepare, synthesis, training, decoding, language_training, loader, startup, loading."""
     models: list[str] | None
     """Of decoding and language_training: any of metavoice_tiny, metavoice_small, metavoice_1b; null takes all, but on a
     processor not metavoice_1b."""
@@ -132,8 +132,10 @@ class BenchConfig:
     compile: CompileConfig
     tokens: int
     """Tokens that decoding is measured over."""
+    minutes: float
+    """Minutes of 48 kHz audio that are made and prepared; an hour takes 700 MB of the temporary folder."""
     threads: int
-    """CPU threads."""
+    """CPU threads; for prepare, cores and processes."""
     repeats: int
     """Repetitions; the median counts."""
     out: str | None

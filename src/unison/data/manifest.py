@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,8 @@ FEATURES: dict[str, np.dtype[Any]] = {
 """What the feature files hold: log mel, F0 in Hz (0 where unvoiced), energy, samples of full scale 32768."""
 
 STYLE_FILE = "style.f32"
+_HELD = 256
+"""Utterances whose features stay in memory while a whole corpus is read."""
 
 
 def feature_width(name: str, geometry: AudioGeometry) -> int:
@@ -141,9 +144,15 @@ def read_manifest(folder: str | Path) -> list[Utterance]:
     path = Path(folder) / "manifest.jsonl"
     try:
         with path.open(encoding="utf-8") as lines:
-            return [Utterance(**json.loads(line)) for line in lines]
+            return [_shared(Utterance(**json.loads(line))) for line in lines]
     except (OSError, ValueError, TypeError) as error:
         raise UnisonError(f"{path}: can't be read ({error}); run `unison prepare data=…` again") from error
+
+
+def _shared(utterance: Utterance) -> Utterance:
+    """The utterance with symbols that are one object each, however many utterances have them."""
+    utterance.symbols[:] = map(sys.intern, utterance.symbols)
+    return utterance
 
 
 class Features:
@@ -173,6 +182,13 @@ class Features:
     def waveform(self, utterance: Utterance) -> np.ndarray:
         """Samples float32 [F * hop_length], full scale is 1."""
         return self._slice("wave.i16", utterance).reshape(-1).astype(np.float32) / 32768
+
+    def each(self, utterances: Iterable[Utterance]) -> Iterator[Utterance]:
+        """The utterances one by one; of the files, no more than the features of a few are held in memory."""
+        for index, utterance in enumerate(utterances):
+            if index % _HELD == 0:
+                self.__dict__.pop("_maps", None)
+            yield utterance
 
     @cached_property
     def _maps(self) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -31,7 +32,7 @@ from unison.data.manifest import (
     read_manifest,
 )
 from unison.errors import UnisonError
-from unison.files import write_text
+from unison.files import replacing, write_text
 from unison.prepare import corpora
 from unison.prepare.checks import Fault, alignment_fault, length_fault
 from unison.prepare.clip import Clip, Reject
@@ -191,7 +192,6 @@ def _prepare(
     style_dim = 0
     if style is not None:
         utterances, style_dim = _encode_styles(utterances, style, folder, progress)
-    manifest = "".join(json.dumps(asdict(u), ensure_ascii=False) + "\n" for u in utterances)
     # who is held out has no place in a table of voices
     learnt = (u.speaker for u in utterances if u.split == "train")
     speakers = _ordered(learnt, previous.speakers if previous else [])
@@ -228,7 +228,8 @@ def _prepare(
     if accept is not None:
         accept(info)
     # the description is what makes the folder a prepared corpus, so it goes last
-    write_text(folder / "manifest.jsonl", manifest)
+    with replacing(folder / "manifest.jsonl") as file:
+        file.writelines(json.dumps(asdict(u), ensure_ascii=False).encode() + b"\n" for u in utterances)
     write_text(folder / "corpus.json", info.to_json())
     _report(info, utterances, folder)
     return folder
@@ -297,7 +298,7 @@ def _settle(
                 Utterance(
                     key=clip.key,
                     text=clip.text,
-                    symbols=result.symbols,
+                    symbols=[sys.intern(symbol) for symbol in result.symbols],  # one object each, for all clips
                     speaker=clip.speaker,
                     split="",
                     offset=entry.offset,
@@ -443,17 +444,18 @@ def _encode_styles(
 def _statistics(folder: Path, geometry: AudioGeometry, utterances: Sequence[Utterance]) -> Statistics:
     """Statistics of the training split."""
     features = Features(folder, geometry, utterances)
-    return measure_statistics(
-        (features.mel(u), features.f0(u), features.energy(u)) for u in utterances if u.split == "train"
-    )
+    train = features.each(u for u in utterances if u.split == "train")
+    return measure_statistics((features.mel(u), features.f0(u), features.energy(u)) for u in train)
 
 
 def _fingerprint(
     utterances: Sequence[Utterance], speakers: Sequence[str], symbols: Sequence[str], geometry: AudioGeometry
 ) -> str:
+    digest = hashlib.sha256()
     content = sorted([u.digest, u.text, u.symbols, u.speaker, u.split, sorted(u.style.items())] for u in utterances)
-    whole = [content, list(speakers), list(symbols), asdict(geometry)]
-    return hashlib.sha256(json.dumps(whole, ensure_ascii=False).encode()).hexdigest()
+    for part in (*content, list(speakers), list(symbols), asdict(geometry)):
+        digest.update(json.dumps(part, ensure_ascii=False).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def _source(data: DataConfig, geometry: AudioGeometry, frontend_name: str) -> dict[str, Any]:
