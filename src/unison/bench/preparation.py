@@ -24,6 +24,7 @@ BANK = 24
 """Sounds that the clips are cut from, each with another speaker's pitch."""
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _POLL = 0.02
+_SAID = 2000
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -94,7 +95,7 @@ class Run:
             [sys.executable, "-m", "unison.cli", "prepare", *settings],
             stdout=self._log,
             stderr=self._log,
-            preexec_fn=lambda: _keep_to(workers),
+            preexec_fn=lambda: _begin(workers),
         )
         self._watch = threading.Thread(target=self._sample)
         self._watch.start()
@@ -121,7 +122,7 @@ class Run:
         said = self._log.read().decode(errors="replace")
         self._log.close()
         if found != code:
-            raise RuntimeError(f"unison prepare ended with {found}, expected {code}:\n{said}")
+            raise RuntimeError(f"unison prepare ended with {found}, expected {code}: … {said[-_SAID:]}")
 
     def _sample(self) -> None:
         while self._process.poll() is None:
@@ -173,7 +174,9 @@ def tree_bytes(root: int) -> int:
     return sum(pages.get(process, 0) for process in tree) * _PAGE
 
 
-def _keep_to(cores: int) -> None:
+def _begin(cores: int) -> None:
+    # of a shell's background job SIGINT is ignored, and by all that it starts
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 
 

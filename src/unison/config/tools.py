@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unison.config.compilation import CompileConfig
+from unison.config.prepare import PrepareConfig
 
 
 @dataclass
@@ -114,6 +115,14 @@ class ResynthesizeConfig:
     """auto, cpu, cuda, mps."""
     threads: int
     """CPU threads; 0 leaves torch's choice."""
+
+
+@dataclass
+class DataCardConfig(PrepareConfig):
+    """Say what a corpus holds."""
+
+    out: str | None = None
+    """Folder for data-card.md and data-card.html; null takes the prepared corpus's."""
 
 
 @dataclass

@@ -141,10 +141,16 @@ class CorpusInfo:
 
 def read_manifest(folder: str | Path) -> list[Utterance]:
     """All utterances of a prepared folder, in the order of their keys."""
+    return list(each_utterance(folder))
+
+
+def each_utterance(folder: str | Path) -> Iterator[Utterance]:
+    """The same one by one."""
     path = Path(folder) / "manifest.jsonl"
     try:
         with path.open(encoding="utf-8") as lines:
-            return [_shared(Utterance(**json.loads(line))) for line in lines]
+            for line in lines:
+                yield _shared(Utterance(**json.loads(line)))
     except (OSError, ValueError, TypeError) as error:
         raise UnisonError(f"{path}: can't be read ({error}); run `unison prepare data=…` again") from error
 
