@@ -262,7 +262,7 @@ def _remarks(card: DataCard, learners: int) -> list[str]:
             " test no unseen sentences there."
         )
     if card.repeated:
-        remarks.append(f"{card.repeated} clips have the same recording as another.")
+        remarks.append(f"Clips with the same recording as another: {card.repeated}.")
     total = sum(card.clips.values()) + sum(reject.count for reject in card.rejects)
     unusable = total - sum(card.clips.values())
     if unusable > 0.02 * total:
