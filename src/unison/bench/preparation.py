@@ -61,8 +61,9 @@ def preparation(_: int, minutes: float, workers: int) -> dict[str, float]:
         ]
         Run(raw / "full.csv", broken, workers).finish()
         done = _lines(broken, "journal.jsonl")
-        # an entry that was written stays; had its clip been measured again, another would follow
-        kept = [line for earlier, now in zip(journals[-1], done, strict=False) for line in [earlier] if earlier == now]
+        # an entry that was written whole stays; had its clip been measured again, there would be another beside it
+        written = {line for journal in journals for line in journal if line.endswith(b"\n")}
+        twice = len(done) - 1 - clips + len(written - {*done})
         files = ("manifest.jsonl", "mel.f32", "f0.f32", "energy.f32", "wave.i16")
         same = all(_file(broken, name).read_bytes() == _file(whole.outputs, name).read_bytes() for name in files)
         return {
@@ -74,7 +75,7 @@ def preparation(_: int, minutes: float, workers: int) -> dict[str, float]:
             "full_gb": whole.peak / 2**30,
             "interrupted": len(journals),
             "lost": clips - len(_lines(broken, "manifest.jsonl")),
-            "twice": len(done) - 1 - clips + len(journals[-1]) - len(kept),
+            "twice": twice,
             "identical": float(same),
         }
 
