@@ -547,3 +547,19 @@ def test_a_folder_that_is_not_prepared(tmp_path: Path) -> None:
     (tmp_path / "corpus.json").write_text("{")
     with pytest.raises(UnisonError, match=r"corpus\.json"):
         Corpus(tmp_path)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_changed_text_file_makes_it_stale(tmp_path: Path, config: Config, beside: bool) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name in ("a", "b"):
+        soundfile.write(raw / f"{name}.wav", voice(1.0, ord(name)), RATE)
+    texts = {"a.txt": "one", "b.txt": "two"} if beside else {"lines.txt": "a|one\nb|two\n"}
+    for file, text in texts.items():
+        (raw / file).write_text(text)
+    run(config(speaker="ann"), tmp_path / "out")
+    assert staleness(config(speaker="ann"), GEOMETRY, "english", tmp_path / "out") is None
+    (raw / max(texts)).write_text("two three" if beside else "a|one\nb|two three\n")
+    assert "raw" in str(staleness(config(speaker="ann"), GEOMETRY, "english", tmp_path / "out"))
+    assert [u.text for u in run(config(speaker="ann"), tmp_path / "out").utterances] == ["one", "two three"]
