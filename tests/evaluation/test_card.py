@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from omegaconf import OmegaConf
 
 from tests.conftest import RATE, make_corpus, voice_like
 from unison import cli
@@ -169,6 +170,6 @@ def test_the_command_prepares_and_writes(data: DataConfig, tmp_path: Path, capsy
 
 
 def test_every_training_has_its_card(run_folder: Path) -> None:
-    corpus = Corpus(next((run_folder.parent / "prepared").iterdir()))
+    corpus = Corpus(OmegaConf.load(run_folder / "config.yaml").derived.prepared)
     for ending in ("md", "html"):
         assert corpus.info.fingerprint in (run_folder / f"data-card.{ending}").read_text()
