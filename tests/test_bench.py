@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from omegaconf import OmegaConf
 
 from tests.conftest import TINY
 from unison import cli
-from unison.bench import language, machine, run, runs, speech
+from unison.bench import language, machine, preparation, run, runs, speech
 from unison.compilation import compile_module
 from unison.config.compilation import CompileConfig
 from unison.config.tools import BenchConfig
@@ -33,6 +36,7 @@ CONFIG: dict[str, Any] = {
     "compile": {"mode": "off", "fallback": "eager"},
     "quantize": None,
     "tokens": 32,
+    "minutes": 2.0,
     "threads": 1,
     "repeats": 1,
     "out": None,
@@ -190,3 +194,25 @@ def test_language_training(precision: str, monkeypatch: pytest.MonkeyPatch) -> N
     weights = sum(p.numel() for p in model.parameters()) - model.positions.weight.numel() - model.speaker.weight.numel()
     assert figures["gflops"] == pytest.approx(6 * weights * figures["tokens_per_second"] / 1e9)
     assert figures["share"] == pytest.approx(figures["gflops"] / figures["peak_gflops"])
+
+
+def test_preparation_is_measured_interrupted_and_continued() -> None:
+    """Real processes and real signals: what went wrong with them would be raised, or counted."""
+    ((name, function, arguments),) = run.cases(config(what=["prepare"], minutes=1.0, threads=1))
+    assert name == "prepare: 1 min of 48 kHz clips, 1 cores"
+    figures = function(1, *arguments)
+    assert figures["hours"] == pytest.approx(1 / 60)
+    assert figures["times_real_time"] == pytest.approx(60 / figures["seconds"])
+    assert figures["half_gb"] > 0
+    assert (figures["interrupted"], figures["lost"], figures["twice"], figures["identical"]) == (2, 0, 0, 1)
+
+
+def test_memory_of_a_process_is_that_of_its_children_too() -> None:
+    fill = "import sys; x = bytearray(80 * 2**20); print(flush=True); sys.stdin.read()"
+    nested = f"import subprocess, sys; x = bytearray(80 * 2**20); subprocess.run([sys.executable, '-c', {fill!r}])"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", nested], **pipes) as process:  # type: ignore[call-overload]
+        process.stdout.readline()
+        assert 160 < preparation.tree_bytes(process.pid) / 2**20 < 240
+        process.stdin.close()
+    assert preparation.tree_bytes(os.getpid()) > 2**20

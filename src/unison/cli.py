@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, get_origin, get_type_hints
 
-from unison.config.overrides import TRAIN_TEXTS
+from unison.config.overrides import PREPARE_TEXTS, TRAIN_TEXTS
 from unison.config.tree import conf_dir
 from unison.errors import UnisonError
 
@@ -60,7 +60,15 @@ COMMANDS = {
         "unison.prepare.run:run",
         "unison.config.prepare:PrepareConfig",
         "unison prepare data=databaker data.raw=corpora/BZNSYP",
-        ("outputs", "data.raw", "data.speaker", "style.path"),
+        PREPARE_TEXTS,
+        groups=True,
+    ),
+    "data-card": Command(
+        "say what a corpus holds: hours, speakers, F0, symbols, what can't be used",
+        "unison.evaluation.card_page:data_card",
+        "unison.config.tools:DataCardConfig",
+        "unison data-card data=csv data.raw=corpus",
+        (*PREPARE_TEXTS, "out"),
         groups=True,
     ),
     "inspect": Command(

@@ -15,6 +15,10 @@ from unison.data.batch import Batch
 from unison.data.config import LoaderConfig
 from unison.data.datamodule import CorpusDataModule
 from unison.data.manifest import Corpus
+from unison.prepare import prepare
+from unison.prepare.config import DataConfig
+
+from .conftest import GEOMETRY
 
 
 def module(prepared: Path, workers: int = 0, start: int = 0, **loader: int) -> CorpusDataModule:
@@ -116,3 +120,13 @@ def test_lightning_reads_the_stream(prepared: Path, tmp_path: Path, workers: int
     assert reader.seen == [batch.keys for batch in take(module(prepared), 20)]
     once = [batch.keys for batch in module(prepared).val_dataloader()]
     assert reader.validated == once * 2
+
+
+def test_a_held_out_speaker_is_not_asked_of_a_table_of_voices(prepared: Path, tmp_path: Path) -> None:
+    raw = str(prepared.parent / "raw")
+    data = DataConfig(name="mini", corpus="csv", raw=raw, workers=1, valid_speakers=["bob"])
+    folder = prepare(data, GEOMETRY, "english", tmp_path, progress=False)
+    assert {u.speaker for u in Corpus(folder).split("valid")} == {"ann", "bob"}
+    loaders = module(folder)
+    assert {u.speaker for u in loaders.valid_set.utterances} == {"ann"}
+    assert all(batch.speakers.tolist() == [0] * len(batch.keys) for batch in loaders.val_dataloader())

@@ -390,18 +390,38 @@ def test_statistics_are_those_of_the_training_split(tmp_path: Path, config: Conf
     )
 
 
-def test_split_is_stable_and_leaves_every_speaker_something(tmp_path: Path, config: Config) -> None:
-    make_corpus(tmp_path / "raw", 40)
-    first = run(config(valid=0.3), tmp_path / "out")
-    split = {u.key: u.split for u in first.utterances}
-    assert 4 <= sum(value == "valid" for value in split.values()) <= 20
-    make_corpus(tmp_path / "raw", 50)
-    grown = {u.key: u.split for u in run(config(valid=0.3), tmp_path / "out").utterances}
-    assert split.items() <= grown.items()
-    everything = run(config(valid=1.0), tmp_path / "all")
-    assert {u.speaker for u in everything.split("train")} == {"ann", "bob"}
-    assert len(everything.split("train")) == 2
-    assert len(run(config(valid=0.0), tmp_path / "none").split("valid")) == 1
+def test_splits_go_by_text_and_stay_when_the_corpus_grows(tmp_path: Path, config: Config) -> None:
+    make_corpus(tmp_path / "raw", 10)
+    # so few texts that none is held out by its hash: the one that is chosen stays
+    first = run(config(), tmp_path / "out")
+    (held_out,) = {u.text for u in first.split("valid")}
+    assert held_out not in {u.text for u in first.split("train")}
+    rows = make_corpus(tmp_path / "raw", 30)
+    texts = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    write_table(tmp_path / "raw", [*rows[:10], *((a, texts[i % 8], c) for i, (a, _, c) in enumerate(rows[10:]))])
+    grown = run(config(), tmp_path / "out")
+    sides = {u.key: u.split for u in grown.utterances}
+    assert {u.key: u.split for u in first.utterances}.items() <= sides.items()
+    # another share is another wish
+    assert len({u.text for u in run(config(valid=0.5), tmp_path / "out").split("valid")}) > 2
+
+
+def test_held_out_speakers_have_no_place_in_the_table(tmp_path: Path, config: Config) -> None:
+    rows = make_corpus(tmp_path / "raw", 12, speakers=("ann", "bob", "cid"))
+    rows[2] = (rows[2][0], "nobody else says this", rows[2][2])
+    write_table(tmp_path / "raw", rows)
+    corpus = run(config(valid_speakers=["cid"]), tmp_path / "out")
+    assert corpus.speakers == ["ann", "bob"]
+    assert {u.speaker for u in corpus.split("train")} == {"ann", "bob"}
+    heard = {u.text for u in corpus.split("train")}
+    assert "nobody else says this" in {u.text for u in corpus.split("valid") if u.speaker == "cid"}
+    assert not heard & {u.text for u in corpus.split("valid")}
+    unused = corpus.split("unused")
+    assert {u.speaker for u in unused} == {"cid"}
+    assert {u.text for u in unused} <= heard
+    assert corpus.info.sizes["unused"] == len(unused) > 0
+    with pytest.raises(UnisonError, match="no speaker cit; did you mean cid"):
+        run(config(valid_speakers=["cit"]), tmp_path / "out")
 
 
 def test_a_single_clip_is_trained_on(tmp_path: Path, config: Config) -> None:
@@ -527,3 +547,19 @@ def test_a_folder_that_is_not_prepared(tmp_path: Path) -> None:
     (tmp_path / "corpus.json").write_text("{")
     with pytest.raises(UnisonError, match=r"corpus\.json"):
         Corpus(tmp_path)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_changed_text_file_makes_it_stale(tmp_path: Path, config: Config, beside: bool) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name in ("a", "b"):
+        soundfile.write(raw / f"{name}.wav", voice(1.0, ord(name)), RATE)
+    texts = {"a.txt": "one", "b.txt": "two"} if beside else {"lines.txt": "a|one\nb|two\n"}
+    for file, text in texts.items():
+        (raw / file).write_text(text)
+    run(config(speaker="ann"), tmp_path / "out")
+    assert staleness(config(speaker="ann"), GEOMETRY, "english", tmp_path / "out") is None
+    (raw / max(texts)).write_text("two three" if beside else "a|one\nb|two three\n")
+    assert "raw" in str(staleness(config(speaker="ann"), GEOMETRY, "english", tmp_path / "out"))
+    assert [u.text for u in run(config(speaker="ann"), tmp_path / "out").utterances] == ["one", "two three"]

@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from unison.bench import speech
+from unison.bench.preparation import preparation
 from unison.bench.runs import compose_train
 from unison.bench.speech import FULL, SMALL
 from unison.config.tools import BenchConfig
@@ -149,6 +150,13 @@ def _language(config: BenchConfig) -> tuple[str, list[str], list[str]]:
 
 
 CASES: dict[str, Callable[[BenchConfig], list[Case]]] = {
+    "prepare": lambda config: [
+        (
+            f"prepare: {config.minutes:g} min of 48 kHz clips, {config.threads} cores",
+            preparation,
+            (config.minutes, config.threads),
+        )
+    ],
     "synthesis": lambda _: [
         ("speak: emotivoice + hifigan V1, 32-true", speech.synthesis, (FULL, "32-true")),
         ("speak: emotivoice + hifigan V1, bf16-mixed", speech.synthesis, (FULL, "bf16-mixed")),

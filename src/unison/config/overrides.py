@@ -8,11 +8,13 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping, 
 from unison.config.validate import nearest
 from unison.errors import UnisonError
 
+PREPARE_TEXTS = ("outputs", "data.raw", "data.speaker", "data.licence", "data.source", "style.path")
+"""Of a preparation, the keys whose values arrive as typed."""
 TRAIN_TEXTS = (
-    *("name", "outputs", "resume", "init_from", "vocoder_from"),
-    *("speakers.donor", "speakers.replay", "data.raw", "data.speaker", "style.path"),
+    *PREPARE_TEXTS,
+    *("name", "resume", "init_from", "vocoder_from", "speakers.donor", "speakers.replay"),
 )
-"""Of a training, the keys whose values arrive as typed."""
+"""Of a training."""
 
 _FLAGS = (
     *(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unison.config.compilation import CompileConfig
+from unison.config.prepare import PrepareConfig
 
 
 @dataclass
@@ -117,11 +118,19 @@ class ResynthesizeConfig:
 
 
 @dataclass
+class DataCardConfig(PrepareConfig):
+    """Say what a corpus holds."""
+
+    out: str | None = None
+    """Folder for data-card.md and data-card.html; null takes the prepared corpus's."""
+
+
+@dataclass
 class BenchConfig:
     """Measure this machine."""
 
     what: list[str]
-    """Any of synthesis, training, decoding, first_sound, language_training, loader, startup, loading."""
+    """Any of prepare, synthesis, training, decoding, first_sound, language_training, loader, startup, loading."""
     models: list[str] | None
     """Of language models: any of metavoice_tiny, metavoice_small, metavoice_1b; null takes all, but on a
     processor not metavoice_1b."""
@@ -134,8 +143,10 @@ class BenchConfig:
     """Bits in which first stages keep their weights when they speak: int8, int4; null for the precision's."""
     tokens: int
     """Tokens that decoding is measured over."""
+    minutes: float
+    """Minutes of 48 kHz audio that are made and prepared; an hour takes 700 MB of the temporary folder."""
     threads: int
-    """CPU threads."""
+    """CPU threads; for prepare, cores and processes."""
     repeats: int
     """Repetitions; the median counts."""
     out: str | None

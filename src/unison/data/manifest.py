@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,8 @@ FEATURES: dict[str, np.dtype[Any]] = {
 """What the feature files hold: log mel, F0 in Hz (0 where unvoiced), energy, samples of full scale 32768."""
 
 STYLE_FILE = "style.f32"
+_HELD = 256
+"""Utterances whose features stay in memory while a whole corpus is read."""
 
 
 def feature_width(name: str, geometry: AudioGeometry) -> int:
@@ -46,7 +49,7 @@ class Utterance:
     speaker: str
     """Who says it."""
     split: str
-    """"train" or "valid"."""
+    """"train", "valid", or "unused": a held-out speaker's, with a text that others are learnt with."""
     offset: int
     """First frame in the feature files."""
     frames: int
@@ -90,7 +93,7 @@ class CorpusInfo:
     name: str
     """Name of the prepared corpus."""
     speakers: list[str]
-    """Speakers; ids are positions, and never move."""
+    """Speakers to learn from; ids are positions, and never move."""
     symbols: list[str]
     """Symbols; ids are positions, and never move. Starts with padding."""
     labels: dict[str, list[str]]
@@ -106,7 +109,7 @@ class CorpusInfo:
     fingerprint: str
     """SHA-256 of what can be learnt from the corpus."""
     sizes: dict[str, int]
-    """Clips by split, and rejected ones."""
+    """Clips by split, rejected ones, and frames."""
     seconds: dict[str, float]
     """Length by split."""
     style_dim: int
@@ -138,12 +141,24 @@ class CorpusInfo:
 
 def read_manifest(folder: str | Path) -> list[Utterance]:
     """All utterances of a prepared folder, in the order of their keys."""
+    return list(each_utterance(folder))
+
+
+def each_utterance(folder: str | Path) -> Iterator[Utterance]:
+    """The same one by one."""
     path = Path(folder) / "manifest.jsonl"
     try:
         with path.open(encoding="utf-8") as lines:
-            return [Utterance(**json.loads(line)) for line in lines]
+            for line in lines:
+                yield _shared(Utterance(**json.loads(line)))
     except (OSError, ValueError, TypeError) as error:
         raise UnisonError(f"{path}: can't be read ({error}); run `unison prepare data=…` again") from error
+
+
+def _shared(utterance: Utterance) -> Utterance:
+    """The utterance with symbols that are one object each, however many utterances have them."""
+    utterance.symbols[:] = map(sys.intern, utterance.symbols)
+    return utterance
 
 
 class Features:
@@ -173,6 +188,13 @@ class Features:
     def waveform(self, utterance: Utterance) -> np.ndarray:
         """Samples float32 [F * hop_length], full scale is 1."""
         return self._slice("wave.i16", utterance).reshape(-1).astype(np.float32) / 32768
+
+    def each(self, utterances: Iterable[Utterance]) -> Iterator[Utterance]:
+        """The utterances one by one; of the files, no more than the features of a few are held in memory."""
+        for index, utterance in enumerate(utterances):
+            if index % _HELD == 0:
+                self.__dict__.pop("_maps", None)
+            yield utterance
 
     @cached_property
     def _maps(self) -> dict[str, np.ndarray]:

@@ -139,6 +139,9 @@ class VoiceDataModule(DataModule):
         super().__init__(folder, *settings, **named)
         self._check()
 
+    def can_say(self, utterance: Utterance) -> bool:
+        return utterance.speaker in self.corpus.speakers
+
     def clips(self, utterances: Sequence[Utterance]) -> VoiceDataset:
         return VoiceDataset(self.corpus, utterances, self.config)
 

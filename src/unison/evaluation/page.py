@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from pathlib import Path
 
 import numpy as np
 
 from unison.audio.geometry import AudioGeometry
 from unison.evaluation.distances import Comparison, Course, Sound
+from unison.evaluation.html import document, facts
 from unison.evaluation.pictures import Curve, chart, difference_picture, mel_picture, wav
 from unison.evaluation.report import QUANTITIES, Report, VariantReport
 
@@ -63,9 +63,6 @@ class Page:
         few = len(exhibits) < len(self.report.texts)
         which = f" <small>those furthest from the reference: {len(exhibits)} of {len(self.report.texts)}</small>"
         parts = [
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title><style>{_file('page.css')}</style></head><body><main>",
             self._header(),
             f'<section id="figures"><h2>Figures</h2>{self._table()}{self._meanings()}</section>',
             f'<section id="texts"><h2>Texts{which if few else ""}</h2>' if exhibits else "",
@@ -73,14 +70,14 @@ class Page:
             "</section>" if exhibits else "",
             '<section id="verdict"><h2>Verdict</h2>',
             *map(self._verdict, self.everyone),
-            f"</section></main><script>{_file('page.js')}</script></body></html>\n",
+            "</section>",
         ]
-        return "\n".join(part for part in parts if part)
+        return document(title, parts, "page.js")
 
     def _header(self) -> str:
         report = self.report
         count = len(report.texts)
-        facts = {
+        rows = {
             "spoken": f"{count} text{'s' if count != 1 else ''}, {_duration(report.reference.seconds)}",
             "vocoder": report.voice["vocoder"],
             "sample rate": f"{report.sample_rate:,} Hz",
@@ -88,11 +85,10 @@ class Page:
             "contract": report.voice["contract"][:12],
             "weights": report.voice["weights"][:12],
         }
-        rows = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
         return (
             "<header><h1>One voice, several precisions</h1><p>The same texts, spoken with the same weights and seeds."
             f" Distances are to <b>{escape(report.reference.name)}</b>, after the frames have been aligned by dynamic"
-            f" time warping; durations are compared on their own.</p><dl>{rows}</dl></header>"
+            f" time warping; durations are compared on their own.</p>{facts(rows)}</header>"
         )
 
     # -- figures ------------------------------------------------------------------------------------------------------
@@ -250,10 +246,6 @@ class Page:
 
     def _name(self, name: str) -> str:
         return f'<span class="name"><i style="background:{self.colours[name]}"></i>{escape(name)}</span>'
-
-
-def _file(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _substitutions(variant: VariantReport) -> list[str]:

@@ -16,6 +16,7 @@ COLUMNS = 1000
 LOUDER, SOFTER = (217, 72, 15), (28, 100, 214)
 """Colours of a difference, on any ground: the more of it, the less transparent."""
 CHART = (960, 190)
+HISTOGRAM = (420, 190)
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 26, 12, 30
 
 
@@ -111,6 +112,30 @@ def chart(title: str, at: Sequence[float], curves: Sequence[Curve], limit: float
                 f"<title>{escape(curve.name)}, {seconds:.1f} s: {value:.3g}</title></circle>"
                 for seconds, value in piece
             ]
+    return "".join([*parts, "</svg>"])
+
+
+def histogram(title: str, edges: Sequence[float], counts: Sequence[int], marks: Sequence[float] = ()) -> str:
+    """Counts between edges as SVG, every bin as wide as the others; values of the axis at `marks`."""
+    width, height = HISTOGRAM
+    step = (width - 2 * _RIGHT) / len(counts)
+    scale = (height - _TOP - _BOTTOM) / max(*counts, 1)
+
+    def x(value: float) -> float:
+        return _RIGHT + step * float(np.interp(value, edges, range(len(edges))))
+
+    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">']
+    for i, count in enumerate(counts):
+        top = height - _BOTTOM - scale * count
+        place = f'x="{_RIGHT + step * i + 0.5:.1f}" y="{top:.1f}" width="{step - 1:.1f}" height="{scale * count:.1f}"'
+        parts.append(f"<rect {place}><title>{edges[i]:.4g} … {edges[i + 1]:.4g}: {count:,}</title></rect>")
+    line = f'x1="{_RIGHT}" x2="{width - _RIGHT}" y1="{height - _BOTTOM}" y2="{height - _BOTTOM}"'
+    parts.append(f'<line class="grid" {line}/>')
+    parts += [
+        f'<text class="tick" x="{x(value):.1f}" y="{height - 8}" text-anchor="middle">{value:g}</text>'
+        for value in marks
+        if edges[0] <= value <= edges[-1]
+    ]
     return "".join([*parts, "</svg>"])
 
 

@@ -43,7 +43,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         raise UnisonError(f"limit={config.limit}: expected at least 1")
     synthesizer = with_mels(load(config.ckpt, config.device, config.precision, config.vocoder, config.style_path))
     corpus = corpus_of(synthesizer)
-    held_out = corpus.split("valid")
+    held_out = [u for u in corpus.split("valid") if u.speaker in synthesizer.contract.speakers]
     if not held_out:
         raise UnisonError(f"{corpus.folder} holds no utterance out: prepare the corpus with a larger data.valid")
     utterances = held_out[:: max(len(held_out) // config.limit, 1)][: config.limit]

@@ -13,11 +13,15 @@ class DataConfig:
     name: str = "demo"
     """Name of the prepared corpus; the folder of its manifest and features is called after it."""
     corpus: str = "demo"
-    """Layout: demo (made by espeak-ng), databaker (BZNSYP), fsdd, csv (a table, also LJSpeech's)."""
+    """Layout: demo (made by espeak-ng), databaker (BZNSYP), fsdd, csv (a table or text files, also LJSpeech's)."""
     raw: str = "outputs/corpora/demo"
     """Folder of the recordings (for csv also the file), ~ being the home folder; the demo corpus is written here."""
     speaker: str | None = None
-    """Speaker's name where the corpus names none; null takes the layout's own (BZNSYP, LJ)."""
+    """Speaker's name where the corpus names none; null takes the layout's own (BZNSYP, LJ), or the folder's name."""
+    licence: str | None = None
+    """What its publisher allows; stands on the data card."""
+    source: str | None = None
+    """Where it is from; stands on the data card."""
     min_seconds: float = 0.3
     """Shorter clips are rejected."""
     max_seconds: float = 12.0
@@ -25,7 +29,11 @@ class DataConfig:
     trim_db: float | None = 40.0
     """Silence this many dB below the clip's peak is cut from both ends; null keeps the clip whole."""
     valid: float = 0.02
-    """Share of clips held out, chosen by a hash of their keys; ignored where the corpus says which."""
+    """Share of the texts that is held out, with all their clips, by a hash of what is said; ignored where the corpus
+    itself says which clips are."""
+    valid_speakers: float | list[str] = 0.0
+    """Speakers held out whole, by name or as a share (by a hash of the name): what zero-shot voices are judged by.
+    Their clips whose texts others are learnt with are left unused."""
     max_reject_share: float = 0.1
     """Preparation stops with an error when a larger share of the clips can't be used."""
     workers: int = 0

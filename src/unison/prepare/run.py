@@ -5,20 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from unison.builders import build_part
 from unison.config.prepare import PrepareConfig
 from unison.config.validate import validate
 from unison.data.manifest import CorpusInfo
 from unison.errors import UnisonError
-from unison.parts import Part, codec_part, part_of, rate_problems
+from unison.models.codec.config import NoCodecConfig
 from unison.prepare import prepare, staleness
-from unison.prepare.codes import prepare_codes, prepare_voices
-from unison.style.bert import shared
 from unison.style.config import BertStyleConfig
 
+if TYPE_CHECKING:
+    from unison.parts import Part
+
+# torch, and what is made of it, is imported where it is needed: a process that only hands clips to its workers takes a
+# tenth of the memory without it
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +40,10 @@ def asked_parts(config: PrepareConfig) -> dict[str, Part]:
     Raises:
         UnisonError: one is not there, or has learnt from another sample rate; all problems at once.
     """
+    if config.speaker_encoder is None and isinstance(config.codec, NoCodecConfig):
+        return {}
+    from unison.parts import codec_part, part_of, rate_problems
+
     parts: dict[str, Part] = {}
     problems: list[str] = []
     try:
@@ -57,6 +64,11 @@ def asked_parts(config: PrepareConfig) -> dict[str, Part]:
 
 def prepare_tables(folder: Path, parts: Mapping[str, Part]) -> None:
     """Encode a prepared corpus with a codec and a speaker encoder, where that is not done yet."""
+    if not parts:
+        return
+    from unison.builders import build_part
+    from unison.prepare.codes import prepare_codes, prepare_voices
+
     if codec := parts.get("codec"):
         prepare_codes(folder, build_part(codec.identity, codec.weights), codec.identity["weights"])
     if encoder := parts.get("speaker_encoder"):
@@ -71,7 +83,11 @@ def prepare_corpus(config: PrepareConfig, accept: Callable[[CorpusInfo], None] |
         UnisonError: the corpus is not there, too much of it can't be used, or `accept` refuses what it has become.
     """
     folder = Path(config.derived["prepared"])
-    encoder = shared(config.style) if isinstance(config.style, BertStyleConfig) else None
+    encoder = None
+    if isinstance(config.style, BertStyleConfig):
+        from unison.style.bert import shared
+
+        encoder = shared(config.style)
     reason = staleness(config.data, config.audio, config.text.frontend, folder, encoder)
     if reason is None:
         return folder

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -28,25 +29,28 @@ from unison.data.manifest import (
     Statistics,
     Utterance,
     feature_width,
+    read_manifest,
 )
 from unison.errors import UnisonError
-from unison.files import write_text
+from unison.files import replacing, write_text
 from unison.prepare import corpora
 from unison.prepare.checks import Fault, alignment_fault, length_fault
 from unison.prepare.clip import Clip, Reject
 from unison.prepare.config import DataConfig
+from unison.prepare.corpora import recordings, table
 from unison.prepare.features import Measurement, Measurer, feature_settings
+from unison.prepare.splits import UNUSED, held_out_speakers, splits, what_is_said
 from unison.prepare.statistics import measure_statistics
 from unison.prepare.store import FeatureStore, RowTable, lock
 from unison.style.config import CLASSES
 from unison.text import frontend
 from unison.text.symbols import symbol_list
 
-VERSION = 1
+VERSION = 2
 """Counts up when the same corpus would give another manifest."""
 
-# settings that say where the corpus is and how it is worked on, not what comes out
-_NOT_CONTENT = ("name", "raw", "workers", "max_reject_share")
+# settings that say where the corpus is, what is said of it and how it is worked on, not what comes out
+_NOT_CONTENT = ("name", "raw", "licence", "source", "workers", "max_reject_share")
 _CANT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _CLIPS_A_WORKER = 32
 _IN_FLIGHT_A_WORKER = 8
@@ -175,18 +179,22 @@ def _prepare(
     entries = corpora.read(data)
     if source["raw"] is None:  # the reader has just made the corpus
         source = _source(data, geometry, frontend_name)
+    clips = [entry for entry in entries if isinstance(entry, Clip)]
+    apart = held_out_speakers({clip.speaker for clip in clips}, data.valid_speakers)
     with closing(FeatureStore(folder, geometry, feature_settings(data, geometry))) as store:
         outcome = _measure(entries, data, geometry, frontend_name, store, progress)
         frames = store.frames
     _report_rejects(outcome, len(entries), data, folder)
     previous = _previous(folder, data, frontend_name)
-    splits = _splits(outcome.utterances, {e.key: e.split for e in entries if isinstance(e, Clip)}, data.valid)
-    utterances = [replace(u, split=split) for u, split in zip(outcome.utterances, splits, strict=True)]
+    given = {clip.key: clip.split for clip in clips}
+    sides = splits(outcome.utterances, given, data.valid, apart, _earlier_sides(folder, previous, source))
+    utterances = [replace(u, split=side) for u, side in zip(outcome.utterances, sides, strict=True)]
     style_dim = 0
     if style is not None:
         utterances, style_dim = _encode_styles(utterances, style, folder, progress)
-    manifest = "".join(json.dumps(asdict(u), ensure_ascii=False) + "\n" for u in utterances)
-    speakers = _ordered((u.speaker for u in utterances), previous.speakers if previous else [])
+    # who is held out has no place in a table of voices
+    learnt = (u.speaker for u in utterances if u.split == "train")
+    speakers = _ordered(learnt, previous.speakers if previous else [])
     pronunciations = [u.symbols for u in utterances]
     symbols = symbol_list(pronunciations, previous.symbols) if previous else symbol_list(pronunciations)
     info = CorpusInfo(
@@ -206,8 +214,7 @@ def _prepare(
         frontend_version=source["frontend"]["version"],
         fingerprint=_fingerprint(utterances, speakers, symbols, geometry),
         sizes={
-            "train": sum(u.split == "train" for u in utterances),
-            "valid": sum(u.split == "valid" for u in utterances),
+            **{split: sum(u.split == split for u in utterances) for split in ("train", "valid", UNUSED)},
             "rejected": len(outcome.rejects),
             "frames": frames,
         },
@@ -221,7 +228,8 @@ def _prepare(
     if accept is not None:
         accept(info)
     # the description is what makes the folder a prepared corpus, so it goes last
-    write_text(folder / "manifest.jsonl", manifest)
+    with replacing(folder / "manifest.jsonl") as file:
+        file.writelines(json.dumps(asdict(u), ensure_ascii=False).encode() + b"\n" for u in utterances)
     write_text(folder / "corpus.json", info.to_json())
     _report(info, utterances, folder)
     return folder
@@ -290,7 +298,7 @@ def _settle(
                 Utterance(
                     key=clip.key,
                     text=clip.text,
-                    symbols=result.symbols,
+                    symbols=[sys.intern(symbol) for symbol in result.symbols],  # one object each, for all clips
                     speaker=clip.speaker,
                     split="",
                     offset=entry.offset,
@@ -384,44 +392,28 @@ def _report_rejects(outcome: _Outcome, total: int, data: DataConfig, folder: Pat
 
 
 def _previous(folder: Path, data: DataConfig, frontend_name: str) -> CorpusInfo | None:
-    """The earlier preparation whose numbering goes on: of the same layout, in the same symbols."""
+    """The earlier preparation whose numbering goes on: of the same layout, in the same symbols, of the same voices."""
     try:
         info = CorpusInfo.read(folder)
     except UnisonError:
         return None
-    same = info.source["data"]["corpus"] == data.corpus and info.frontend == frontend_name
-    return info if same else None
+    then = info.source["data"]
+    same = (then["corpus"], then.get("valid_speakers", 0.0)) == (data.corpus, data.valid_speakers)
+    return info if same and info.frontend == frontend_name else None
+
+
+def _earlier_sides(folder: Path, previous: CorpusInfo | None, source: dict[str, Any]) -> dict[str, str]:
+    """The split of each text of an earlier preparation that was asked to hold out as many."""
+    if previous is None or previous.source["version"] != source["version"]:
+        return {}
+    if previous.source["data"]["valid"] != source["data"]["valid"]:
+        return {}
+    return {what_is_said(u.text, u.symbols): u.split for u in read_manifest(folder) if u.split != UNUSED}
 
 
 def _ordered(names: Iterable[str], previous: Sequence[str]) -> list[str]:
     """Names with an earlier position keep it; the others follow, sorted."""
     return [*previous, *sorted(set(names) - set(previous))]
-
-
-def _splits(utterances: Sequence[Utterance], given: dict[str, str | None], share: float) -> list[str]:
-    """The split of every utterance: the corpus's word, else by a hash of the key.
-
-    Every speaker keeps a clip to train on, and one clip at least is held out where any speaker has two.
-    """
-    rank = {u.key: int.from_bytes(hashlib.sha256(u.key.encode()).digest()[:8], "big") / 2**64 for u in utterances}
-    split = {u.key: given.get(u.key) or ("valid" if rank[u.key] < share else "train") for u in utterances}
-    by_speaker: dict[str, list[str]] = {}
-    for utterance in utterances:
-        by_speaker.setdefault(utterance.speaker, []).append(utterance.key)
-    for keys in by_speaker.values():
-        if all(split[key] == "valid" for key in keys):
-            split[max(keys, key=lambda key: (given.get(key) is None, rank[key]))] = "train"
-    if "valid" not in split.values():
-        spare = [
-            key
-            for keys in by_speaker.values()
-            if sum(split[key] == "train" for key in keys) > 1
-            for key in keys
-            if given.get(key) is None
-        ]
-        if spare:
-            split[min(spare, key=rank.__getitem__)] = "valid"
-    return [split[u.key] for u in utterances]
 
 
 def _encode_styles(
@@ -452,17 +444,18 @@ def _encode_styles(
 def _statistics(folder: Path, geometry: AudioGeometry, utterances: Sequence[Utterance]) -> Statistics:
     """Statistics of the training split."""
     features = Features(folder, geometry, utterances)
-    return measure_statistics(
-        (features.mel(u), features.f0(u), features.energy(u)) for u in utterances if u.split == "train"
-    )
+    train = features.each(u for u in utterances if u.split == "train")
+    return measure_statistics((features.mel(u), features.f0(u), features.energy(u)) for u in train)
 
 
 def _fingerprint(
     utterances: Sequence[Utterance], speakers: Sequence[str], symbols: Sequence[str], geometry: AudioGeometry
 ) -> str:
+    digest = hashlib.sha256()
     content = sorted([u.digest, u.text, u.symbols, u.speaker, u.split, sorted(u.style.items())] for u in utterances)
-    whole = [content, list(speakers), list(symbols), asdict(geometry)]
-    return hashlib.sha256(json.dumps(whole, ensure_ascii=False).encode()).hexdigest()
+    for part in (*content, list(speakers), list(symbols), asdict(geometry)):
+        digest.update(json.dumps(part, ensure_ascii=False).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def _source(data: DataConfig, geometry: AudioGeometry, frontend_name: str) -> dict[str, Any]:
@@ -480,7 +473,7 @@ def _listing(data: DataConfig) -> str | None:
     """Digest of the names, sizes and times of a corpus's raw files; None when there are none.
 
     They are all files under the raw folder. A table's recordings may lie anywhere, and other things beside
-    them, so of a table they are the files that it names.
+    them, so of a table they are the files that it names, and the texts.
     """
     raw = Path(data.raw)
     if not raw.exists():
@@ -490,8 +483,8 @@ def _listing(data: DataConfig) -> str | None:
         entries = corpora.read(data)
         for reject in (entry for entry in entries if isinstance(entry, Reject)):
             digest.update(f"{reject.key}\0{reject.reason}\n".encode())
-        tables = [raw] if raw.is_file() else sorted(raw.glob("*.[ct]sv"))
-        paths = [*tables, *(entry.audio for entry in entries if isinstance(entry, Clip))]
+        audio = [entry.audio for entry in entries if isinstance(entry, Clip)]
+        paths = [*table.texts(raw), *audio, *(path.with_suffix(recordings.TEXT) for path in audio)]
     else:
         paths = sorted(Path(folder, name) for folder, _, names in os.walk(raw, followlinks=True) for name in names)
     for path in paths:
@@ -504,11 +497,17 @@ def _listing(data: DataConfig) -> str | None:
 
 def _report(info: CorpusInfo, utterances: Sequence[Utterance], folder: Path) -> None:
     hours = sum(info.seconds.values()) / 3600
+    count = info.sizes[UNUSED]
+    unused = f", {count} unused: held-out speakers' with texts that others are learnt with" if count else ""
     print(
-        f"{folder}: {len(utterances)} clips ({info.sizes['valid']} held out), {hours:.2f} h, "
+        f"{folder}: {len(utterances)} clips ({info.sizes['valid']} held out{unused}), {hours:.2f} h, "
         f"{len(info.speakers)} speakers, {len(info.symbols)} symbols"
     )
-    gone = [speaker for speaker in info.speakers if speaker not in {u.speaker for u in utterances}]
+    known = {u.speaker for u in utterances}
+    if apart := sorted(known - {*info.speakers}):
+        more = " …" if len(apart) > _EXAMPLES else ""
+        print(f"{len(apart)} speakers are held out whole: {', '.join(apart[:_EXAMPLES])}{more}")
+    gone = [speaker for speaker in info.speakers if speaker not in known]
     if gone:
         print(
             f"speakers of an earlier preparation without a clip now: {', '.join(gone)}; they keep their ids "

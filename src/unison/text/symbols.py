@@ -32,6 +32,12 @@ def symbol_list(pronunciations: Iterable[Sequence[str]], previous: Sequence[str]
     return [*previous, *sorted(found.difference(previous))]
 
 
+def is_sound(symbol: str) -> bool:
+    """Whether a symbol is one that is heard: no padding, boundary, pause, gap or mark of punctuation."""
+    silent = symbol in (PAD, BOUNDARY, *_GAPS) or _PAUSE.fullmatch(symbol)
+    return not silent and any(character.isalnum() for character in symbol)
+
+
 def to_ids(symbols: Sequence[str], table: Sequence[str]) -> list[int]:
     """The positions of ``symbols`` in ``table``.
 

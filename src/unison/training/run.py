@@ -28,6 +28,8 @@ from unison.contract.checkpoint import read_checkpoint
 from unison.contract.contract import Contract
 from unison.data.manifest import Corpus
 from unison.errors import UnisonError
+from unison.evaluation.card import measure
+from unison.evaluation.card_page import write_card
 from unison.precision import resolve_precision, set_matmul
 from unison.prepare.run import prepare_corpus, prepare_tables
 from unison.training.beginnings import Beginning, begin, continued, new_contract, same_corpus, start
@@ -95,6 +97,7 @@ def _train(run: Run) -> dict[str, float]:
     compile_module(task.voice, config.compile)
     if first_process():
         (run.folder / "config.yaml").write_text(contract.config, encoding="utf-8")
+        write_card(measure(prepared, config.data), run.folder)
         if run.contract is not None:
             forget_metrics(run.folder / METRICS, run.contract.step)
     log.info("%s", summary(task, corpus))
@@ -109,7 +112,8 @@ def _train(run: Run) -> dict[str, float]:
 
 def how_to_hear(folder: Path, contract: Contract, corpus: Corpus) -> str:
     """Where a trained voice is, and the command line that speaks a sentence of its corpus with it."""
-    sentence = (corpus.split("valid") or corpus.utterances)[0]
+    sentences = [*corpus.split("valid"), *corpus.split("train")]
+    sentence = next(utterance for utterance in sentences if utterance.speaker in contract.speakers)
     speaker = [f"speaker={sentence.speaker}"] if len(contract.speakers) > 1 else []
     command = shlex.join(["python", "infer.py", f"ckpt={folder}", *speaker, f"text={sentence.text}"])
     return f"the voice is in {folder}; to hear it: {command}"

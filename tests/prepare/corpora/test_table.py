@@ -79,8 +79,8 @@ def test_captions_are_texts_or_files_of_texts(tmp_path: Path) -> None:
     ]
     assert [(entry.key, entry.reason) for entry in entries if isinstance(entry, Reject)] == [
         ("c", "no text"),
-        ("d", "unreadable caption"),
-        ("e", "missing caption"),
+        ("d", "unreadable text"),
+        ("e", "missing text"),
     ]
     config.speaker = "maria"
     (entry, *_) = read(config)

@@ -1,10 +1,9 @@
-"""Corpora described by a table: a CSV with a header, or LJSpeech's ``metadata.csv`` without one.
+"""One's own recordings, described by a table with a header, or by plain text: see :mod:`.recordings`.
 
-With a header (separated by comma, tab, semicolon or ``|``) the columns are ``path``, ``text``, ``speaker``
+In a table (separated by comma, tab, semicolon or ``|``) the columns are ``path``, ``text``, ``speaker``
 and, where wanted, ``key``, ``split`` (train or valid), ``symbols`` (separated by spaces) and the styles
 ``emotion``, ``pitch``, ``speed``, ``energy``, ``prompt``. Paths are relative to the table. MetaVoice's header is
-``audio_files|captions``, where a caption is a text or the path of a .txt file. LJSpeech's lines are
-``id|raw text|normalised text``, with recordings in ``wavs/``; the normalised text is taken.
+``audio_files|captions``, where a caption is a text or the path of a .txt file.
 """
 
 from __future__ import annotations
@@ -17,25 +16,41 @@ from typing import Literal
 from unison.errors import UnisonError
 from unison.prepare.clip import STYLE_FIELDS, Clip, Reject
 from unison.prepare.config import DataConfig
+from unison.prepare.corpora.recordings import (
+    TEXT,
+    checked,
+    raise_some,
+    read_beside,
+    read_lines,
+    read_text,
+    recordings,
+    separator_of,
+)
 
 REQUIRED = ("path", "text")
 OPTIONAL = ("key", "speaker", "split", "symbols", *STYLE_FIELDS)
 ALIASES = {"audio_files": "path", "captions": "text"}
 """MetaVoice's names of columns."""
-CAPTION = ".txt"
-"""What the path of a caption's file ends in."""
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+LJSPEECH = "metadata.csv", "LJ"
+"""The file and the speaker of LJSpeech."""
 _SEPARATORS = ("|", "\t", ";", ",")
-_SHOWN = 20
 
 
 def read(config: DataConfig) -> list[Clip | Reject]:
-    """The table that ``config.raw`` is, or that the folder ``config.raw`` holds."""
-    return read_table(_table(Path(config.raw)), config.speaker)
+    """The table or text file that ``config.raw`` is, or that the folder ``config.raw`` holds."""
+    path = described_by(Path(config.raw))
+    return read_beside(path, config.speaker) if path.is_dir() else read_table(path, config.speaker)
+
+
+def texts(raw: Path) -> list[Path]:
+    """The files that say, or may say, what is said in the recordings of a folder, but for those beside them."""
+    if raw.is_file():
+        return [raw]
+    return sorted(path for suffix in ("*.csv", "*.tsv", f"*{TEXT}") for path in raw.glob(suffix))
 
 
 def read_table(path: Path, speaker: str | None = None) -> list[Clip | Reject]:
-    """The entries of one table; ``speaker`` names them where it has no such column.
+    """The entries of one table or file of lines; ``speaker`` names them where it has no such column.
 
     Raises :class:`UnisonError` with every problem of the table at once, by line number.
     """
@@ -51,30 +66,40 @@ def read_table(path: Path, speaker: str | None = None) -> list[Clip | Reject]:
     for separator, cells in columns.items():
         if set(REQUIRED) <= {_column(cell.strip('"')) for cell in cells}:
             return _with_header(path, lines, separator, speaker)
-    if len(columns["|"]) in (2, 3) and not set(columns["|"]) & {*REQUIRED, *OPTIONAL}:
-        return _ljspeech(path, lines, speaker or "LJ")
+    between = separator_of(first, path.parent)
+    if between and not {*columns.get(between, ())} & {*REQUIRED, *OPTIONAL}:
+        if path.name == LJSPEECH[0]:
+            speaker = speaker or LJSPEECH[1]
+        return read_lines(path, lines, between, speaker)
     raise UnisonError(
         f"{path}: line 1 is '{first[:80]}'; expected a header with the columns path, text and speaker "
-        "(separated by comma, tab, semicolon or |), or LJSpeech's lines id|text|normalised text"
+        "(separated by comma, tab, semicolon or |), or lines name|text, name being a recording's; LJSpeech's are "
+        "id|text|normalised text"
     )
 
 
-def _table(raw: Path) -> Path:
+def described_by(raw: Path) -> Path:
+    """The file with the texts of the recordings; the folder itself, where each has a text file of its own beside it."""
     if raw.is_file():
         return raw
     if not raw.is_dir():
         raise UnisonError(
-            f"{raw}: there is no such file or folder; set data.raw to a CSV or to the folder that holds it"
+            f"{raw}: there is no such file or folder; set data.raw to a CSV or text file or to the folder that holds it"
         )
-    if (raw / "metadata.csv").is_file():
-        return raw / "metadata.csv"
-    tables = sorted(path for suffix in ("*.csv", "*.tsv") for path in raw.glob(suffix))
-    if len(tables) != 1:
-        found = ", ".join(path.name for path in tables) or "none"
+    if (raw / LJSPEECH[0]).is_file():
+        return raw / LJSPEECH[0]
+    files = sorted(path for suffix in ("*.csv", "*.tsv") for path in raw.glob(suffix))
+    if not files:
+        if any(path.with_suffix(TEXT).is_file() for path in recordings(raw)):
+            return raw
+        files = sorted(raw.glob(f"*{TEXT}"))
+    if len(files) != 1:
+        found = ", ".join(path.name for path in files) or "none"
         raise UnisonError(
-            f"{raw}: expected metadata.csv or one .csv or .tsv file, found {found}; set data.raw to the file"
+            f"{raw}: expected metadata.csv, one .csv or .tsv file, one .txt file of lines name|text, or a .txt file "
+            f"beside each recording, found {found}; set data.raw to the file"
         )
-    return tables[0]
+    return files[0]
 
 
 def _with_header(path: Path, lines: list[str], separator: str, speaker: str | None) -> list[Clip | Reject]:
@@ -121,7 +146,7 @@ def _with_header(path: Path, lines: list[str], separator: str, speaker: str | No
             )
         seen[entry.key] = rows.line_num
         entries.append(entry)
-    _raise(problems)
+    raise_some(problems)
     return entries
 
 
@@ -142,15 +167,12 @@ def _column(name: str) -> str:
 def _entry(row: dict[str, str], folder: Path, speaker: str | None, captioned: bool) -> Clip | Reject:
     audio = folder / row["path"]
     key = row.get("key") or Path(row["path"]).with_suffix("").as_posix()
-    if captioned and row["text"].lower().endswith(CAPTION):
-        caption = folder / row["text"]
-        try:
-            row["text"] = " ".join(caption.read_text(encoding="utf-8-sig").split())
-        except FileNotFoundError:
-            return Reject(key, "missing caption", f"{caption}: there is no such file")
-        except (OSError, UnicodeDecodeError) as error:
-            return Reject(key, "unreadable caption", f"{caption}: can't be read as UTF-8 text ({error})")
-    return _checked(
+    if captioned and row["text"].lower().endswith(TEXT):
+        caption = read_text(folder / row["text"], key)
+        if isinstance(caption, Reject):
+            return caption
+        row["text"] = caption
+    return checked(
         Clip(
             key=key,
             audio=audio,
@@ -161,40 +183,3 @@ def _entry(row: dict[str, str], folder: Path, speaker: str | None, captioned: bo
             split=row.get("split") or None,
         )
     )
-
-
-def _ljspeech(path: Path, lines: list[str], speaker: str) -> list[Clip | Reject]:
-    problems: list[str] = []
-    entries: list[Clip | Reject] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        cells = [cell.strip() for cell in line.split("|")]
-        if len(cells) not in (2, 3) or not cells[0]:
-            problems.append(f"{path}: line {number}: {len(cells)} cells; expected id|text|normalised text")
-            continue
-        entries.append(
-            _checked(Clip(key=cells[0], audio=_recording(path.parent, cells[0]), text=cells[-1], speaker=speaker))
-        )
-    _raise(problems)
-    return entries
-
-
-def _recording(folder: Path, name: str) -> Path:
-    candidates = [folder / "wavs" / f"{name}{suffix}" for suffix in SUFFIXES]
-    return next((path for path in candidates if path.is_file()), candidates[0])
-
-
-def _checked(clip: Clip) -> Clip | Reject:
-    if not clip.audio.is_file():
-        return Reject(clip.key, "missing audio", f"{clip.audio}: there is no such file")
-    if not clip.text and not clip.symbols:
-        return Reject(clip.key, "no text", f"{clip.audio}: the text is empty")
-    return clip
-
-
-def _raise(problems: list[str]) -> None:
-    if len(problems) > _SHOWN:
-        problems = [*problems[:_SHOWN], f"… and {len(problems) - _SHOWN} more lines"]
-    if problems:
-        raise UnisonError(problems)
