@@ -26,6 +26,7 @@ from unison.vocoders.config import DiscriminatorConfig, GriffinLimConfig, HifiGa
 ROOTS = sorted(path.stem for path in conf_dir().glob("*.yaml"))
 REQUIRED = {
     ("data", "csv"): ["data.raw=recordings"],
+    ("data", "mix"): ["+data@data.corpora.ljspeech=ljspeech"],
     ("style", "bert"): ["style.path=encoder"],
 }
 """What a choice leaves for its user to say."""

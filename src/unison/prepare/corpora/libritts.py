@@ -1,7 +1,7 @@
 """LibriTTS and LibriTTS-R: English audio books by 2,456 readers, 24 kHz.
 
 ``train-clean-100/103/1241/103_1241_000000_000001.wav`` with ``….normalized.txt`` (taken) and ``….original.txt``, by
-subset, reader and chapter. All ``train-`` subsets that are there are read; ``dev-`` and ``test-``, of other readers, are
+subset, reader and chapter. All ``train-`` subsets that are there are read; ``dev-`` and ``test-``, of others, are
 to judge a model by. ``data.raw`` may also be one subset, whichever it is.
 
 LibriTTS-R comes with lists of the recordings whose restoration failed (``libritts_r_failed_speech_restoration_examples/
