@@ -75,7 +75,6 @@ def test_a_mix_is_its_corpora_under_their_names(mix: Mix, tmp_path: Path) -> Non
     assert corpus.labels["emotion"] == ["calm"]
     own = {name: {u.key: u for u in alone(data, name, tmp_path / "out/mix").utterances} for name in "ab"}
     for u in corpus.utterances:
-        assert u.corpus is not None
         single = own[u.corpus][u.key.removeprefix(f"{u.corpus}/")]
         assert (u.text, u.symbols, u.split, u.digest) == (single.text, single.symbols, single.split, single.digest)
         features = alone(data, u.corpus, tmp_path / "out/mix").features
@@ -183,6 +182,15 @@ def test_a_speaker_held_out_of_one_corpus_is_not_learnt_from_another(mix: Mix, t
         run(data, tmp_path / "out/mix")
     both = mix(speakers="shared", a={"valid_speakers": ["bob"]}, b={"valid_speakers": ["bob"]})
     assert run(both, tmp_path / "out/mix").speakers == ["ann"]
+
+
+def test_corpora_that_are_not_there_are_all_named_before_any_is_measured(
+    mix: Mix, tmp_path: Path, counted: list[int]
+) -> None:
+    with pytest.raises(UnisonError) as caught:
+        run(mix("acd"), tmp_path / "out/mix")
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["data.corpora.c", "data.corpora.d"]
+    assert not counted
 
 
 @pytest.mark.parametrize(

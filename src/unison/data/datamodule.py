@@ -162,10 +162,10 @@ class DataModule(LightningDataModule):
             return None
         own, *replayed = self.train_sets
         corpora = [utterance.corpus for utterance in own.utterances]
-        scale = len(corpora) / sum(self.weights[corpus] for corpus in {*corpora} if corpus is not None)
-        weights: dict[str | None, float] = {name: weight * scale for name, weight in self.weights.items()}
+        scale = len(corpora) / sum(self.weights[corpus] for corpus in {*corpora})
+        weights = {name: weight * scale for name, weight in self.weights.items()}
         beside = sum(map(len, replayed))
-        return Draws(lengths, [*corpora, *[None] * beside], weights | ({None: beside} if beside else {}))
+        return Draws(lengths, [*corpora, *[""] * beside], weights | {"": float(beside)})
 
     def _ranks(self) -> tuple[int, int]:
         trainer = self.trainer

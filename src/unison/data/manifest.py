@@ -66,7 +66,7 @@ class Utterance:
     """Row of the style prompt's vector in the style table; the text stands in for a missing prompt."""
     content_row: int | None = None
     """Row of the text's vector in the style table."""
-    corpus: str | None = None
+    corpus: str = ""
     """In a mix, which of its corpora it is of; the features are in that one's folder."""
 
 
@@ -137,6 +137,10 @@ class CorpusInfo:
                 f"{path}: does not describe a prepared corpus ({error}); delete it and run `unison prepare`"
             ) from error
 
+    def folders(self, folder: Path) -> dict[str, Path]:
+        """Where the feature files are of which this in `folder` tells: there, or by the corpora of a mix."""
+        return {name: folder.parent / part["folder"] for name, part in self.parts.items()} or {"": folder}
+
     @property
     def parts(self) -> dict[str, dict[str, Any]]:
         """Of a mix, by the names of its corpora: folder (beside the mix's), fingerprint and sizes."""
@@ -172,18 +176,11 @@ def _shared(utterance: Utterance) -> Utterance:
 class Features:
     """The feature files of a prepared folder; each process maps them, read-only, when it first asks."""
 
-    def __init__(
-        self,
-        folder: str | Path,
-        geometry: AudioGeometry,
-        utterances: Sequence[Utterance],
-        folders: Mapping[str, Path] | None = None,
-    ) -> None:
-        """Read the features of `utterances` in `folder`; of those of a mix's corpora, in `folders` by their names."""
-        self._folders: dict[str | None, Path] = {None: Path(folder)}
-        self._folders.update(folders or {})
+    def __init__(self, folders: Mapping[str, Path], geometry: AudioGeometry, utterances: Sequence[Utterance]) -> None:
+        """Read the features of `utterances` in the folder that `folders` has for the corpus of each."""
+        self._folders = dict(folders)
         self._geometry = geometry
-        self._frames: dict[str | None, int] = {}
+        self._frames: dict[str, int] = {}
         for u in utterances:
             self._frames[u.corpus] = max(self._frames.get(u.corpus, 0), u.offset + u.frames)
 
@@ -215,7 +212,7 @@ class Features:
             yield utterance
 
     @cached_property
-    def _maps(self) -> dict[tuple[str | None, str], np.ndarray]:
+    def _maps(self) -> dict[tuple[str, str], np.ndarray]:
         return {
             (corpus, name): map_rows(self._folders[corpus] / name, dtype, frames, feature_width(name, self._geometry))
             for corpus, frames in self._frames.items()
@@ -236,8 +233,7 @@ class Corpus:
         self.folder = Path(folder)
         self.info = CorpusInfo.read(folder)
         self.utterances = read_manifest(folder)
-        folders = {name: self.folder.parent / part["folder"] for name, part in self.info.parts.items()}
-        self.features = Features(folder, self.info.geometry, self.utterances, folders)
+        self.features = Features(self.info.folders(self.folder), self.info.geometry, self.utterances)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "style_table"}

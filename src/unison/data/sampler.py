@@ -39,11 +39,9 @@ class Draws:
     from another's.
     """
 
-    def __init__(
-        self, lengths: Sequence[int], groups: Sequence[str | None], weights: Mapping[str | None, float]
-    ) -> None:
+    def __init__(self, lengths: Sequence[int], groups: Sequence[str], weights: Mapping[str, float]) -> None:
         """Draw from clips of these lengths, each of a group; groups without a clip don't count."""
-        names = sorted(set(groups), key=str)
+        names = sorted(set(groups))
         shares = np.array([weights[name] for name in names]) / sum(weights[name] for name in names)
         total = max(len(lengths), _FEWEST_DRAWS)
         # largest remainders, and every group at least once

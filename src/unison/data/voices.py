@@ -179,7 +179,7 @@ class VoiceDataModule(DataModule):
         """The weight of each corpus of a mix shared out among its speakers."""
         if self.weights is None:
             return None
-        voices = {(u.corpus, u.speaker) for u in self.train_sets[0].utterances if u.corpus is not None}
+        voices = {(u.corpus, u.speaker) for u in self.train_sets[0].utterances}
         sizes = Counter(corpus for corpus, _ in voices)
         found = dict.fromkeys((speaker for _, speaker in voices), 0.0)
         for corpus, speaker in voices:

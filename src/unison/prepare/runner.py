@@ -202,7 +202,7 @@ def _prepare(
             )
             for label in CLASSES
         },
-        statistics=_statistics(Features(folder, geometry, utterances, found.folders), utterances),
+        statistics=_statistics(Features(found.folders, geometry, utterances), utterances),
         geometry=geometry,
         frontend=frontend_name,
         frontend_version=source["frontend"]["version"],
@@ -239,7 +239,7 @@ class _Found:
     frames: int
     """In the feature files."""
     folders: Mapping[str, Path]
-    """Where the features of a mix's corpora are."""
+    """Where the feature files are, by what :attr:`Utterance.corpus` is."""
 
 
 def _measured(
@@ -264,7 +264,7 @@ def _measured(
     given = {clip.key: clip.split for clip in clips}
     sides = splits(outcome.utterances, given, data.valid, apart, _earlier_sides(folder, previous, source))
     utterances = [replace(u, split=side) for u, side in zip(outcome.utterances, sides, strict=True)]
-    return _Found(source, utterances, len(outcome.rejects), frames, {})
+    return _Found(source, utterances, len(outcome.rejects), frames, {"": folder})
 
 
 def _mixed(
@@ -277,10 +277,18 @@ def _mixed(
 ) -> _Found:
     """The corpora of a mix, each prepared where it is not yet."""
     folders = mix.part_folders(data, geometry, folder)
-    for name, place in folders.items():
-        part = mix.alone(data.corpora[name])
-        if staleness(part, geometry, frontend_name, place) is not None:
-            prepare(part, geometry, frontend_name, place, progress=progress)
+    parts = {name: mix.alone(part) for name, part in data.corpora.items()}
+    stale = [name for name in parts if staleness(parts[name], geometry, frontend_name, folders[name]) is not None]
+    problems = []
+    for name in stale:  # all of them before hours go into the first
+        try:
+            corpora.read(parts[name])
+        except UnisonError as error:
+            problems += [f"data.corpora.{name}: {problem}" for problem in error.problems]
+    if problems:
+        raise UnisonError(problems)
+    for name in stale:
+        prepare(parts[name], geometry, frontend_name, folders[name], progress=progress)
     rejects = mix.rejects(folders)
     _write_rejects(rejects, folder)
     source = _source(data, geometry, frontend_name, folder)
