@@ -23,13 +23,21 @@ QUICK = [
     "precision=32-true",
     *(f"trainer.stages.{stage}.steps={steps}" for stage, steps in (("acoustic", 2), ("vocoder", 1), ("joint", 1))),
     "callbacks.checkpoints.every_steps=100",
+    "callbacks.previews.count=0",
     "loader.pin_memory=false",
     "data.workers=1",
 ]
 
 
 def options(data: str, raw: Path, outputs: Path) -> list[str]:
-    return [f"experiment={data}", *QUICK, f"data.raw={raw}", f"outputs={outputs}", "name=mini", "data.max_reject_share=0.6"]
+    return [
+        f"experiment={data}",
+        *QUICK,
+        f"data.raw={raw}",
+        f"outputs={outputs}",
+        "name=mini",
+        "data.max_reject_share=0.6",
+    ]
 
 
 @pytest.mark.parametrize("data", sorted(miniatures.LAYOUTS))
