@@ -214,6 +214,7 @@ def _run(name: str, command: Command, argv: list[str]) -> None:
         ):
             # so that what may change of it, its stages' steps, say, is there to be set
             argv = [f"model={model}", *argv]
+        argv = overrides.of_a_mix(argv, groups()["data"])
         # folders beside ours bring choices that are not in sight from here
         if not any(arg.startswith(("--config-dir", "-cd")) for arg in argv):
             overrides.unknown_choices(argv, groups_of(name))

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from unison.config.overrides import as_lists, forbid, quote_free_text
+from unison.config.overrides import as_lists, forbid, of_a_mix, quote_free_text
 from unison.errors import UnisonError
 
 TEXTS = [
@@ -170,3 +170,45 @@ def test_a_sweep_does_not_split_the_text(conf: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", APP, str(conf), "-m", "x=1,2", f"text={text}", *outputs]
     out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
     assert [json.loads(line) for line in out.splitlines()] == [[text, 1], [text, 2]]
+
+
+CHOICES = ["csv", "ljspeech", "vctk"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("[ljspeech,vctk]", {"ljspeech": "ljspeech", "vctk": "vctk"}),
+        ("[ vctk ]", {"vctk": "vctk"}),
+        ("{calm:csv, glad: csv}", {"calm": "csv", "glad": "csv"}),
+    ],
+)
+def test_corpora_of_a_mix_become_groups_under_their_names(given: str, expected: dict[str, str]) -> None:
+    written = of_a_mix(["data=mix", f"data.corpora={given}", "seed=1"], CHOICES)
+    packages = [f"+data@data.corpora.{name}={choice}" for name, choice in expected.items()]
+    assert written == ["data=mix", *packages, "seed=1"]
+    OverridesParser.create().parse_overrides(written)
+
+
+@pytest.mark.parametrize("given", ["", "ljspeech", "[]", "{}", "[a b]", "{a:}", "[vctk,vctk]", "[vctk", "{a:b:c}"])
+def test_what_is_no_list_of_corpora(given: str) -> None:
+    with pytest.raises(UnisonError, match=r"expected names in brackets"):
+        of_a_mix([f"data.corpora={given}"], CHOICES)
+
+
+def test_every_unknown_corpus_of_a_mix_is_named() -> None:
+    with pytest.raises(UnisonError) as caught:
+        of_a_mix(["data.corpora={a:vtck,b:csv,c:nothing}"], CHOICES)
+    first, second = caught.value.problems
+    assert "vtck: no such choice of data; did you mean vctk?" in first
+    assert "nothing: no such choice of data" in second
+
+
+def test_stars_in_free_keys_stand_for_any_name() -> None:
+    free = ("data.raw", "data.corpora.*.raw")
+    given = ["data.corpora.a.raw=it's, here", "data.corpora.a.name=x", "data.raw={a}"]
+    assert quote_free_text(given, free) == [
+        "data.corpora.a.raw='it\\'s, here'",
+        "data.corpora.a.name=x",
+        "data.raw='{a}'",
+    ]

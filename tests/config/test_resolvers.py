@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from unison.config.resolvers import NOT_PREPARED, corpus_count, prepared_folder, register
 from unison.config.train import TrainConfig
+from unison.config.tree import conf_dir
 from unison.config.validate import validate
 from unison.errors import UnisonError
 
@@ -82,3 +84,22 @@ def test_registering_twice_is_fine() -> None:
     register()
     register()
     assert OmegaConf.create({"x": "${unison.divide:1,3}"}).x == 0.333333
+
+
+def test_the_folder_of_a_mix_follows_its_corpora() -> None:
+    def folder(audio: str = "16k", weight: int = 1, **corpora: str) -> str:
+        register()
+        parts = [f"+data@data.corpora.{name}={choice}" for name, choice in corpora.items()]
+        weights = [f"data.corpora.{name}.weight={weight}" for name in corpora]
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return str(compose("prepare", ["data=mix", f"audio={audio}", *parts, *weights]).derived.prepared)
+
+    folders = [
+        folder(a="vctk", b="ljspeech"),
+        folder(a="vctk"),
+        folder(a="vctk", c="ljspeech"),
+        folder("22k", a="vctk", b="ljspeech"),
+    ]
+    assert len(set(folders)) == 4
+    assert folder(b="ljspeech", a="vctk", weight=3) == folders[0]
+    assert folder(a="csv", b="csv") == "unknown until data.corpora.a.raw, data.corpora.b.raw are given"

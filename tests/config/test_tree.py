@@ -26,6 +26,8 @@ from unison.vocoders.config import DiscriminatorConfig, GriffinLimConfig, HifiGa
 ROOTS = sorted(path.stem for path in conf_dir().glob("*.yaml"))
 REQUIRED = {
     ("data", "csv"): ["data.raw=recordings"],
+    ("data", "mix"): ["+data@data.corpora.ljspeech=ljspeech"],
+    ("experiment", "csv"): ["data.raw=recordings"],
     ("style", "bert"): ["style.path=encoder"],
 }
 """What a choice leaves for its user to say."""
@@ -75,7 +77,8 @@ def test_every_choice_composes_and_is_typed(root: str, group: str, choice: str) 
 @pytest.mark.parametrize("debug", groups()["debug"])
 @pytest.mark.parametrize("experiment", groups()["experiment"])
 def test_overlays_on_overlays(experiment: str, debug: str) -> None:
-    validate(composed("train", f"experiment={experiment}", f"debug={debug}"), TrainConfig)
+    missing = REQUIRED.get(("experiment", experiment), [])
+    validate(composed("train", f"experiment={experiment}", f"debug={debug}", *missing), TrainConfig)
 
 
 @pytest.mark.parametrize("choice", groups()["sweep"])

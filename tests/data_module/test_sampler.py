@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from collections import Counter
 from itertools import islice
 
 import numpy as np
 import pytest
 
-from unison.data.sampler import BucketSampler, buckets_of
+from unison.data.sampler import BucketSampler, Draws, buckets_of
 
 LENGTHS = np.random.default_rng(0).integers(20, 800, 333).tolist()
 
@@ -95,3 +96,52 @@ def test_buckets_hold_neighbours_in_length() -> None:
 def test_nonsense_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         sampler(**fields)  # type: ignore[arg-type]
+
+
+GROUPS = ["many"] * 250 + ["few"] * 60 + ["one"] * 23
+
+
+def weighted(start: int = 0, rank: int = 0, world: int = 1, **weights: float) -> BucketSampler:
+    draws = Draws(LENGTHS, GROUPS, weights)
+    return BucketSampler(draws.lengths, 2500, 8, 1, start, rank, world, draws)
+
+
+@pytest.mark.parametrize(
+    ("weights", "shares"),
+    [
+        ({"many": 1.0, "few": 1.0, "one": 1.0}, (1 / 3, 1 / 3, 1 / 3)),
+        ({"many": 0.1, "few": 5.0, "one": 4.9}, (0.01, 0.5, 0.49)),
+        ({"many": 3.0, "few": 0.5, "one": 0.001}, (3 / 3.501, 0.5 / 3.501, 0.001 / 3.501)),
+    ],
+)
+def test_shares_are_those_of_the_weights(weights: dict[str, float], shares: tuple[float, ...]) -> None:
+    stream = weighted(**weights)
+    drawn = Counter(GROUPS[index] for batch in take(stream, 20 * stream.epoch_batches) for index in batch)
+    for name, share in zip(weights, shares, strict=True):
+        assert drawn[name] / drawn.total() == pytest.approx(share, abs=1e-3)
+
+
+def test_within_a_group_every_clip_is_heard_as_often() -> None:
+    stream = weighted(many=0.25, few=1.0, one=0.5)
+    heard = Counter(index for batch in take(stream, 40 * stream.epoch_batches) for index in batch)
+    for name in ("many", "few", "one"):
+        counts = [heard[index] for index, group in enumerate(GROUPS) if group == name]
+        assert min(counts) > 0
+        assert max(counts) - min(counts) <= 0.1 * max(counts) + 1, name
+
+
+def test_weighted_batches_keep_their_limits_and_follow_from_their_number() -> None:
+    whole = take(weighted(many=1.0, few=2.0, one=1.0), 300)
+    assert all(1 <= len(batch) <= 8 and len(batch) * max(LENGTHS[i] for i in batch) <= 2500 for batch in whole)
+    assert take(weighted(start=137, many=1.0, few=2.0, one=1.0), 100) == whole[137:237]
+    ranks = [take(weighted(rank=rank, world=3, many=1.0, few=2.0, one=1.0), 100) for rank in range(3)]
+    assert [batch for step in zip(*ranks, strict=True) for batch in step] == whole
+    resumed = pickle.loads(pickle.dumps(weighted(start=5, many=1.0, few=2.0, one=1.0)))
+    assert take(resumed, 9) == whole[5:14]
+
+
+def test_weights_leave_little_padding() -> None:
+    stream = weighted(many=0.3, few=1.0, one=1.0)
+    batches = take(stream, 5 * stream.epoch_batches)
+    padded = sum(len(batch) * max(LENGTHS[i] for i in batch) for batch in batches)
+    assert padded < 1.2 * sum(LENGTHS[i] for batch in batches for i in batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 
 import numpy as np
@@ -73,3 +74,22 @@ def test_what_makes_no_batches_is_refused(changes: dict[str, int]) -> None:
 def test_one_speaker_is_refused() -> None:
     with pytest.raises(ValueError, match="1 speakers"):
         SpeakerSampler(["anna"] * 3, [10] * 3, 5, 2, 2, 0)
+
+
+def test_speakers_are_drawn_by_their_weights() -> None:
+    names = [f"{i:02d}" for i in range(30)]
+    weights = {name: 3.0 if name < "10" else 1.0 for name in names}
+    stream = SpeakerSampler(names, [80] * 30, 80, 6, 2, seed=5, weights=weights)
+    drawn = Counter(names[crop.clips[0]] for batch in islice(stream, 4000) for crop in batch[::2])
+    for name in names:
+        assert drawn[name] / 4000 == pytest.approx(6 * weights[name] / 50, abs=0.02), name
+    assert all(len({crop.clips for crop in batch}) == 6 for batch in islice(stream, 50))
+    late = SpeakerSampler(names, [80] * 30, 80, 6, 2, seed=5, start=7, weights=weights)
+    assert list(islice(late, 5)) == list(islice(stream, 12))[7:]
+
+
+def test_a_speaker_who_can_not_be_heard_often_enough_is_in_every_batch() -> None:
+    stream = SpeakerSampler(SPEAKERS, LENGTHS, 20, 2, 2, seed=5, weights={"anna": 100.0, "bert": 1.0, "cora": 3.0})
+    voices = Counter(SPEAKERS[crop.clips[0]] for batch in islice(stream, 2000) for crop in batch[::2])
+    assert voices["anna"] == 2000
+    assert voices["cora"] / 2000 == pytest.approx(0.75, abs=0.03)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from unison.config.validate import nearest
 from unison.errors import UnisonError
 
-PREPARE_TEXTS = ("outputs", "data.raw", "data.speaker", "data.licence", "data.source", "style.path")
-"""Of a preparation, the keys whose values arrive as typed."""
+_DATA_TEXTS = ("raw", "speaker", "licence", "source", "style.prompt")
+PREPARE_TEXTS = (
+    *("outputs", "style.path"),
+    *(f"data.{name}" for name in _DATA_TEXTS),
+    *(f"data.corpora.*.{name}" for name in _DATA_TEXTS),
+)
+"""Of a preparation, the keys whose values arrive as typed; * stands for anything."""
 TRAIN_TEXTS = (
     *PREPARE_TEXTS,
     *("name", "resume", "init_from", "vocoder_from", "speakers.donor", "speakers.replay"),
@@ -32,6 +38,7 @@ _FLAGS = (
     *("config-name", "config-dir", "experimental-rerun", "info"),
 )
 """Hydra's own."""
+_CORPORA = "data.corpora"
 _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[^=+~\s][^=]*)=(?P<value>.*)", re.DOTALL)
 
 
@@ -40,15 +47,15 @@ def quote_free_text(argv: Iterable[str], keys: Iterable[str]) -> list[str]:
 
     Hydra's grammar gives meaning to commas, braces, brackets, quotes, equal signs, backslashes, and OmegaConf
     to `${…}`; a text has none of that. Under `-m` a quoted value is one value, never a list of jobs.
-    `key=`, `+key=` and `++key=` are all covered; an empty value is an empty string.
+    `key=`, `+key=` and `++key=` are all covered; an empty value is an empty string. In `keys`, * stands for anything.
 
     Raises UnisonError for the one text that a config can't hold, `???`.
     """
-    free = set(keys)
+    free = tuple(keys)
     quoted: list[str] = []
     for argument in argv:
         match = _OVERRIDE.fullmatch(argument)
-        if match and match["key"] in free:
+        if match and any(fnmatchcase(match["key"], key) for key in free):
             if match["value"] == "???":
                 problem = "the config reads ??? as 'no value given'; write something else"
                 raise UnisonError(f"{match['key']}=???: {problem}")
@@ -74,6 +81,44 @@ def in_full(argv: Iterable[str], short: Mapping[str, str]) -> list[str]:
             argument = f"{match['prefix']}{short[match['key']]}={match['value']}"
         whole.append(argument)
     return whole
+
+
+def of_a_mix(argv: Iterable[str], choices: Sequence[str]) -> list[str]:
+    """`argv` with `data.corpora=[a,b]` or `data.corpora={mine:csv,yours:csv}` as Hydra has it.
+
+    That is one `+data@data.corpora.mine=csv` a corpus, which puts the choice of the group `data` under that name.
+
+    Raises UnisonError for what is no such list, or names no choice.
+    """
+    whole: list[str] = []
+    for argument in argv:
+        match = _OVERRIDE.fullmatch(argument)
+        if not match or match["key"] != _CORPORA:
+            whole.append(argument)
+            continue
+        corpora = _named(match["value"])
+        problems = [
+            f"{_CORPORA}: {choice}: no such choice of data{nearest(choice, choices)}; one of {', '.join(choices)}"
+            for choice in corpora.values()
+            if choice not in choices
+        ]
+        if not corpora or problems:
+            raise UnisonError(
+                problems
+                or f"{argument}: expected names in brackets, as [ljspeech,vctk], or your own names with their layouts,"
+                " as {calm:csv,glad:csv}"
+            )
+        whole += [f"+data@{_CORPORA}.{name}={choice}" for name, choice in corpora.items()]
+    return whole
+
+
+def _named(text: str) -> dict[str, str]:
+    """Choices by name; empty for what is no list and no dictionary of words."""
+    pairs = [pair.strip().partition(":") for pair in text.strip()[1:-1].split(",")]
+    named = {name.strip(): (choice if text.startswith("{") else name).strip() for name, _, choice in pairs}
+    written = text.strip()[:1] + text.strip()[-1:]
+    words = all(re.fullmatch(r"\w+", word) for pair in named.items() for word in pair)
+    return named if written in ("[]", "{}") and words and len(named) == len(pairs) else {}
 
 
 def value_of(argv: Iterable[str], key: str) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unison.audio.geometry import AudioGeometry
+from unison.errors import UnisonError
 from unison.models.codec.config import CODECS, NoCodecConfig
 from unison.prepare.config import DataConfig
 from unison.style.config import STYLES
@@ -37,3 +38,7 @@ class PrepareConfig:
     """What turns waveforms into codes, for a language model; training does it when needed."""
     speaker_encoder: str | None = None
     """A trained speaker encoder, for a language model; training does it when needed."""
+
+    def __post_init__(self) -> None:
+        if problems := self.data.alone_problems():
+            raise UnisonError(problems)

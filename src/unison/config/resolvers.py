@@ -5,24 +5,25 @@ The counts are those of the manifest, so they can't be typed wrong; before a cor
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+
+from unison.prepare.config import folder_name
 
 NOT_PREPARED = "unknown until the corpus is prepared"
 
 
 def prepared_folder(outputs: str, data: DictConfig, audio: DictConfig) -> str:
     """``<outputs>/prepared/<corpus>-<8 hex digits>``: one folder for one set of recordings at one geometry."""
-    if OmegaConf.is_missing(data, "raw"):
-        return "unknown until data.raw is given"
-    raw = str(Path(os.path.expanduser(data.raw)).resolve())
-    identity = json.dumps([data.corpus, raw, data.trim_db, OmegaConf.to_container(audio)], sort_keys=True)
-    return str(Path(outputs) / "prepared" / f"{data.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}")
+    corpora = {"data": data} | {f"data.corpora.{name}": part for name, part in data.get("corpora", {}).items()}
+    missing = [f"{where}.raw" for where, corpus in corpora.items() if OmegaConf.is_missing(corpus, "raw")]
+    if missing:
+        return f"unknown until {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} given"
+    primitives: Any = [OmegaConf.to_container(node, resolve=True) for node in (data, audio)]
+    return str(Path(outputs) / "prepared" / folder_name(*primitives))
 
 
 def corpus_count(prepared: str, what: str) -> int | str:

@@ -121,7 +121,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         built = {"callbacks": self.callbacks, "logger": self.logger}
         optim = {"generator": vars(self.optim.generator), "discriminator": vars(self.optim.discriminator)}
-        if problems := target_problems(built | {"optim": optim}):
+        if problems := [*self.data.alone_problems(), *target_problems(built | {"optim": optim})]:
             raise UnisonError(problems)
 
     speaker_encoder: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from unison.data.batch import Batch, Item, collate
 from unison.data.config import LoaderConfig
 from unison.data.dataset import Numbering, UtteranceDataset
 from unison.data.manifest import Corpus, Utterance
-from unison.data.sampler import BucketSampler, buckets_of
+from unison.data.sampler import BucketSampler, Draws, buckets_of
 from unison.errors import UnisonError
 
 
@@ -79,6 +79,7 @@ class DataModule(LightningDataModule):
         loader: LoaderConfig | None = None,
         seed: int = 0,
         start_batch: int = 0,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         """Serve the prepared corpus in `folder`.
 
@@ -89,6 +90,8 @@ class DataModule(LightningDataModule):
             loader: worker processes and the size of a validation.
             seed: decides the order of the training batches.
             start_batch: this rank's first training batch.
+            weights: of a mix's corpora, by their names: the shares of the clips that are drawn of each, in proportion;
+                None draws every clip equally often.
 
         Raises:
             UnisonError: nothing is left to learn from.
@@ -100,6 +103,7 @@ class DataModule(LightningDataModule):
         self.loader = loader or LoaderConfig()
         self.seed = seed
         self.start_batch = start_batch
+        self.weights = weights
         learnt = self.corpus.split("train")
         if not learnt:
             raise UnisonError(f"{folder}: all clips are held out, none is left to learn from; lower data.valid")
@@ -127,7 +131,17 @@ class DataModule(LightningDataModule):
         """The stream of training batches, as the loader will read it."""
         rank, world = self._ranks()
         lengths = [length for dataset in self.train_sets for length in dataset.lengths]
-        return BucketSampler(lengths, self.batch_frames, self.batch_size, self.seed, self.start_batch, rank, world)
+        draws = self._draws(lengths)
+        return BucketSampler(
+            lengths if draws is None else draws.lengths,
+            self.batch_frames,
+            self.batch_size,
+            self.seed,
+            self.start_batch,
+            rank,
+            world,
+            draws,
+        )
 
     def train_dataloader(self) -> DataLoader[Any]:
         dataset: Any = ConcatDataset(self.train_sets)  # type: ignore[arg-type]
@@ -141,6 +155,17 @@ class DataModule(LightningDataModule):
         ]
         # few and short: not worth a process that lives as long as the training, nor sharing out over the ranks
         return self._loader(self.valid_set, batches, 0)
+
+    def _draws(self, lengths: Sequence[int]) -> Draws | None:
+        """By the weights of the mix; what is replayed beside it keeps the share that it would have without."""
+        if self.weights is None:
+            return None
+        own, *replayed = self.train_sets
+        corpora = [utterance.corpus for utterance in own.utterances]
+        scale = len(corpora) / sum(self.weights[corpus] for corpus in {*corpora})
+        weights = {name: weight * scale for name, weight in self.weights.items()}
+        beside = sum(map(len, replayed))
+        return Draws(lengths, [*corpora, *[""] * beside], weights | {"": float(beside)})
 
     def _ranks(self) -> tuple[int, int]:
         trainer = self.trainer

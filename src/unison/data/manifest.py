@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +66,8 @@ class Utterance:
     """Row of the style prompt's vector in the style table; the text stands in for a missing prompt."""
     content_row: int | None = None
     """Row of the text's vector in the style table."""
+    corpus: str = ""
+    """In a mix, which of its corpora it is of; the features are in that one's folder."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,16 @@ class CorpusInfo:
                 f"{path}: does not describe a prepared corpus ({error}); delete it and run `unison prepare`"
             ) from error
 
+    def folders(self, folder: Path) -> dict[str, Path]:
+        """Where the feature files are of which this in `folder` tells: there, or by the corpora of a mix."""
+        return {name: folder.parent / part["folder"] for name, part in self.parts.items()} or {"": folder}
+
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """Of a mix, by the names of its corpora: folder (beside the mix's), fingerprint and sizes."""
+        parts: dict[str, dict[str, Any]] = self.source.get("parts", {})
+        return parts
+
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n"
 
@@ -164,10 +176,13 @@ def _shared(utterance: Utterance) -> Utterance:
 class Features:
     """The feature files of a prepared folder; each process maps them, read-only, when it first asks."""
 
-    def __init__(self, folder: str | Path, geometry: AudioGeometry, utterances: Sequence[Utterance]) -> None:
-        self._folder = Path(folder)
+    def __init__(self, folders: Mapping[str, Path], geometry: AudioGeometry, utterances: Sequence[Utterance]) -> None:
+        """Read the features of `utterances` in the folder that `folders` has for the corpus of each."""
+        self._folders = dict(folders)
         self._geometry = geometry
-        self._frames = max((u.offset + u.frames for u in utterances), default=0)
+        self._frames: dict[str, int] = {}
+        for u in utterances:
+            self._frames[u.corpus] = max(self._frames.get(u.corpus, 0), u.offset + u.frames)
 
     def __getstate__(self) -> dict[str, Any]:
         # a pickled memory map would be a copy of the file
@@ -197,14 +212,15 @@ class Features:
             yield utterance
 
     @cached_property
-    def _maps(self) -> dict[str, np.ndarray]:
+    def _maps(self) -> dict[tuple[str, str], np.ndarray]:
         return {
-            name: map_rows(self._folder / name, dtype, self._frames, feature_width(name, self._geometry))
+            (corpus, name): map_rows(self._folders[corpus] / name, dtype, frames, feature_width(name, self._geometry))
+            for corpus, frames in self._frames.items()
             for name, dtype in FEATURES.items()
         }
 
     def _slice(self, name: str, utterance: Utterance) -> np.ndarray:
-        return self._maps[name][utterance.offset : utterance.offset + utterance.frames]
+        return self._maps[utterance.corpus, name][utterance.offset : utterance.offset + utterance.frames]
 
 
 class Corpus:
@@ -217,7 +233,7 @@ class Corpus:
         self.folder = Path(folder)
         self.info = CorpusInfo.read(folder)
         self.utterances = read_manifest(folder)
-        self.features = Features(folder, self.info.geometry, self.utterances)
+        self.features = Features(self.info.folders(self.folder), self.info.geometry, self.utterances)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "style_table"}

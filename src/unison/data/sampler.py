@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 from torch.utils.data import Sampler
 
 _BATCHES_A_BUCKET = 8
+_FEWEST_DRAWS = 1000
+"""Of an epoch by weights, so that shares are right to a thousandth however few clips there are."""
 
 
 def buckets_of(lengths: Sequence[int], batch_frames: int, batch_size: int) -> list[tuple[np.ndarray, int]]:
@@ -28,10 +30,50 @@ def buckets_of(lengths: Sequence[int], batch_frames: int, batch_size: int) -> li
     return buckets
 
 
+class Draws:
+    """Which clips an epoch hears, when some are wanted oftener than others.
+
+    The clips are of groups, and of every epoch a group has the same number of draws, in the share that its weight asks
+    for; within a group each clip is drawn as often as any other. A group that draws fewer clips than it has takes
+    every so-manyth in their order by length, from another start each epoch, so that an epoch's lengths hardly differ
+    from another's.
+    """
+
+    def __init__(self, lengths: Sequence[int], groups: Sequence[str], weights: Mapping[str, float]) -> None:
+        """Draw from clips of these lengths, each of a group; groups without a clip don't count."""
+        names = sorted(set(groups))
+        shares = np.array([weights[name] for name in names]) / sum(weights[name] for name in names)
+        total = max(len(lengths), _FEWEST_DRAWS)
+        # largest remainders, and every group at least once
+        counts = np.floor(shares * total).astype(int)
+        counts[np.argsort(counts - shares * total, kind="stable")[: total - counts.sum()]] += 1
+        by_length = np.argsort(-np.asarray(lengths), kind="stable")
+        self._groups = []
+        for name, count in zip(names, np.maximum(counts, 1), strict=True):
+            members = by_length[np.array([groups[i] == name for i in by_length])]
+            self._groups.append((members, *divmod(int(count), len(members))))
+        longest = [self._drawn(members, times, rest, 0.0) for members, times, rest in self._groups]
+        self.lengths = np.asarray(lengths)[np.concatenate(longest)].tolist()
+        """The greatest length that each draw can have, in any epoch."""
+
+    def epoch(self, epoch: int) -> np.ndarray:
+        """The clip of each draw."""
+        # multiples of the golden ratio fill [0, 1) evenly, however many there are
+        start = epoch * (np.sqrt(5) - 1) / 2 % 1
+        return np.concatenate([self._drawn(members, times, rest, start) for members, times, rest in self._groups])
+
+    @staticmethod
+    def _drawn(members: np.ndarray, times: int, rest: int, start: float) -> np.ndarray:
+        """All members so many times, and `rest` of them."""
+        places = ((np.arange(rest) + start) * len(members) / max(rest, 1)).astype(int)
+        return np.concatenate([*[members] * times, members[np.minimum(places, len(members) - 1)]])
+
+
 class BucketSampler(Sampler[list[int]]):
     """Batch k of a run as a function of the seed and k alone.
 
-    An epoch is every utterance once: buckets are shuffled and cut into batches, and the batches are shuffled.
+    An epoch is every utterance once, or what :class:`Draws` says: buckets are shuffled and cut into batches, and the
+    batches are shuffled.
     All epochs have the same number of batches, so batch k lies in epoch k // that number. Of the stream
     0, 1, 2, … rank r of w takes r, r + w, r + 2w, …: over all ranks nothing is dropped
     and nothing is read twice.
@@ -46,8 +88,9 @@ class BucketSampler(Sampler[list[int]]):
         start: int = 0,
         rank: int = 0,
         world: int = 1,
+        draws: Draws | None = None,
     ) -> None:
-        """Begin at this rank's batch number `start`."""
+        """Begin at this rank's batch number `start`; with `draws`, `lengths` are those of its draws."""
         if len(lengths) == 0 or min(batch_frames, batch_size, world) < 1 or not 0 <= rank < world:
             raise ValueError(
                 f"{len(lengths)} utterances, batch_frames={batch_frames}, batch_size={batch_size}, "
@@ -57,6 +100,7 @@ class BucketSampler(Sampler[list[int]]):
         self.start = start
         self.rank = rank
         self.world = world
+        self._draws = draws
         self._buckets = buckets_of(lengths, batch_frames, batch_size)
         self.epoch_batches = sum(-(-len(members) // capacity) for members, capacity in self._buckets)
         # the stream runs through epochs in order, and all but two are over or to come
@@ -83,8 +127,9 @@ class BucketSampler(Sampler[list[int]]):
     def _plan(self, epoch: int) -> list[list[int]]:
         """All batches of an epoch."""
         rng = np.random.default_rng([self.seed, epoch])
+        drawn = None if self._draws is None else self._draws.epoch(epoch)
         batches = []
         for members, capacity in self._buckets:
-            shuffled = rng.permutation(members).tolist()
+            shuffled = rng.permutation(members if drawn is None else drawn[members]).tolist()
             batches += [shuffled[i : i + capacity] for i in range(0, len(shuffled), capacity)]
         return [batches[i] for i in rng.permutation(len(batches))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +41,7 @@ class SpeakerSampler(Sampler[list[Crop]]):
         start: int = 0,
         rank: int = 0,
         world: int = 1,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         """Begin at this rank's batch number `start`.
 
@@ -54,8 +55,10 @@ class SpeakerSampler(Sampler[list[Crop]]):
             start: this rank's first batch.
             rank: which of the processes this is.
             world: how many there are.
+            weights: how often each speaker is drawn, in proportion; None draws all of them equally often.
         """
-        self._clips = [np.flatnonzero(np.asarray(speakers) == name) for name in sorted(set(speakers))]
+        names = sorted(set(speakers))
+        self._clips = [np.flatnonzero(np.asarray(speakers) == name) for name in names]
         if min(len(self._clips), batch_speakers, batch_utterances) < 2:
             raise ValueError(
                 f"{len(self._clips)} speakers, batch_speakers={batch_speakers}, batch_utterances={batch_utterances}: "
@@ -70,6 +73,7 @@ class SpeakerSampler(Sampler[list[Crop]]):
         self.crop = crop
         self.batch_speakers = min(batch_speakers, len(self._clips))
         self.batch_utterances = batch_utterances
+        self._chances = None if weights is None else self._weighed(np.array([weights[name] for name in names]))
         self.seed = seed
         self.start = start
         self.rank = rank
@@ -87,8 +91,31 @@ class SpeakerSampler(Sampler[list[Crop]]):
     def batch(self, k: int) -> list[Crop]:
         """This rank's batch k."""
         rng = np.random.default_rng([self.seed, k * self.world + self.rank])
-        chosen = rng.choice(len(self._clips), self.batch_speakers, replace=False)
+        chosen = self._chosen(rng)
         return [crop for speaker in chosen for crop in self._crops(self._clips[speaker], rng)]
+
+    def _chosen(self, rng: np.random.Generator) -> np.ndarray:
+        """The speakers of a batch, each once."""
+        if self._chances is None:
+            return rng.choice(len(self._clips), self.batch_speakers, replace=False)
+        # systematic sampling: of chances that add up to the batch's speakers, laid end to end, one in every unit
+        order = rng.permutation(len(self._clips))
+        points = rng.random() + np.arange(self.batch_speakers)
+        places = np.searchsorted(np.cumsum(self._chances[order]), points, side="right")
+        return order[np.minimum(places, len(order) - 1)]
+
+    def _weighed(self, weights: np.ndarray) -> np.ndarray:
+        """The chance of each speaker to be in a batch; whose share is more than one place is in every batch."""
+        chances = np.ones(len(weights))
+        free = chances > 0
+        while free.any():
+            left = self.batch_speakers - np.count_nonzero(~free)
+            chances[free] = weights[free] / weights[free].sum() * left
+            if not (over := free & (chances > 1)).any():
+                break
+            chances[over] = 1
+            free &= ~over
+        return chances
 
     def _crops(self, clips: np.ndarray, rng: np.random.Generator) -> list[Crop]:
         shuffled = _endless(clips, rng)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,10 +87,19 @@ class VoiceDataset(Dataset[Piece]):
         return [utterance.frames * self.corpus.geometry.hop_length for utterance in self.utterances]
 
     def sampler(
-        self, speakers: int, pieces: int, seed: int, start: int = 0, rank: int = 0, world: int = 1
+        self,
+        speakers: int,
+        pieces: int,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        weights: Mapping[str, float] | None = None,
     ) -> SpeakerSampler:
         """Batches of so many pieces of each of so many speakers."""
-        return SpeakerSampler(self.speakers, self.lengths, self.crop, speakers, pieces, seed, start, rank, world)
+        return SpeakerSampler(
+            self.speakers, self.lengths, self.crop, speakers, pieces, seed, start, rank, world, weights
+        )
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -150,7 +159,9 @@ class VoiceDataModule(DataModule):
 
     def train_sampler(self) -> Any:
         speakers = self.batch_size // self.utterances
-        return self.train_sets[0].sampler(speakers, self.utterances, self.seed, self.start_batch, *self._ranks())
+        return self.train_sets[0].sampler(
+            speakers, self.utterances, self.seed, self.start_batch, *self._ranks(), self._speaker_weights()
+        )
 
     def train_dataloader(self) -> DataLoader[Any]:
         return self._loader(self.train_sets[0], self.train_sampler(), self.loader.num_workers)
@@ -163,6 +174,17 @@ class VoiceDataModule(DataModule):
             pieces = round(sum(held_out.lengths) / (len(names) * held_out.crop))
             batches = [learnt.batch(ENROLLED), held_out.batch(max(pieces, 2))]
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+
+    def _speaker_weights(self) -> dict[str, float] | None:
+        """The weight of each corpus of a mix shared out among its speakers."""
+        if self.weights is None:
+            return None
+        voices = {(u.corpus, u.speaker) for u in self.train_sets[0].utterances}
+        sizes = Counter(corpus for corpus, _ in voices)
+        found = dict.fromkeys((speaker for _, speaker in voices), 0.0)
+        for corpus, speaker in voices:
+            found[speaker] += self.weights[corpus] / sizes[corpus]
+        return found
 
     def _check(self) -> None:
         learnt = self.train_sets[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,7 +133,10 @@ def measure(folder: Path, data: DataConfig) -> DataCard:
     texts: dict[str, set[int]] = {split: set() for split in SPLITS}
     recordings: set[str] = set()
     frames = 0
-    with (folder / "f0.f32").open("rb") as f0_file:
+    with ExitStack() as files:
+        f0_files = {
+            name: files.enter_context((place / "f0.f32").open("rb")) for name, place in info.folders(folder).items()
+        }
         for u in each_utterance(folder):
             speaker = names.setdefault(u.speaker, len(names))
             if speaker == len(by_speaker):
@@ -150,6 +154,7 @@ def measure(folder: Path, data: DataConfig) -> DataCard:
             for label in CLASSES:
                 if label in u.style:
                     labels[label][u.style[label]] += 1
+            f0_file = f0_files[u.corpus]
             f0_file.seek(4 * u.offset)
             f0 = np.fromfile(f0_file, dtype="<f4", count=u.frames)
             bins = np.searchsorted(_F0_EDGES, f0[f0 > 0], side="right") - 1
@@ -173,8 +178,8 @@ def measure(folder: Path, data: DataConfig) -> DataCard:
     card = DataCard(
         info=info,
         layout=data.corpus,
-        licence=data.licence,
-        source=data.source,
+        licence=_said(data, "licence"),
+        source=_said(data, "source"),
         clips=dict(clips),
         hours=hours,
         speakers=sorted(figures, key=lambda speaker: (-speaker.minutes, speaker.name)),
@@ -215,6 +220,13 @@ def _quantiles_of_bins(counts: np.ndarray, fractions: Sequence[float]) -> list[f
         return []
     found = np.searchsorted(total, np.array(fractions) * total[-1])
     return np.sqrt(_F0_EDGES[found] * _F0_EDGES[found + 1]).tolist()
+
+
+def _said(data: DataConfig, what: str) -> str | None:
+    """What the configuration says of the corpus, or of each of a mix."""
+    of_each = [f"{name}: {getattr(part, what) or 'not given'}" for name, part in data.corpora.items()]
+    said: str | None = "; ".join(of_each) or getattr(data, what)
+    return said
 
 
 def _rejects(folder: Path) -> list[Rejects]:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -33,10 +33,10 @@ from unison.data.manifest import (
 )
 from unison.errors import UnisonError
 from unison.files import replacing, write_text
-from unison.prepare import corpora
+from unison.prepare import corpora, mix
 from unison.prepare.checks import Fault, alignment_fault, length_fault
 from unison.prepare.clip import Clip, Reject
-from unison.prepare.config import DataConfig
+from unison.prepare.config import MIX, DataConfig
 from unison.prepare.corpora import recordings, table
 from unison.prepare.features import Measurement, Measurer, feature_settings
 from unison.prepare.splits import UNUSED, held_out_speakers, splits, what_is_said
@@ -50,7 +50,7 @@ VERSION = 2
 """Counts up when the same corpus would give another manifest."""
 
 # settings that say where the corpus is, what is said of it and how it is worked on, not what comes out
-_NOT_CONTENT = ("name", "raw", "licence", "source", "workers", "max_reject_share")
+_NOT_CONTENT = ("name", "raw", "licence", "source", "workers", "max_reject_share", "weight", "corpora", "speakers")
 _CANT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _CLIPS_A_WORKER = 32
 _IN_FLIGHT_A_WORKER = 8
@@ -82,7 +82,8 @@ def prepare(
 
     Features are kept by the content of the recordings: interrupted, it continues where it was, and a corpus
     that grew or whose texts changed has only its new recordings measured. Speakers, symbols and style labels
-    that an earlier preparation numbered keep their ids; new ones are appended.
+    that an earlier preparation numbered keep their ids; new ones are appended. The corpora of a mix are prepared
+    in folders of their own beside `folder`, see :mod:`unison.prepare.mix`.
 
     Args:
         data: which corpus, and which of its clips are used.
@@ -137,7 +138,10 @@ def staleness(
         info = CorpusInfo.read(folder)
     except UnisonError:
         return "corpus.json can't be read"
-    wanted = _source(data, geometry, frontend_name)
+    for name, place in mix.part_folders(data, geometry, folder).items():
+        if reason := staleness(mix.alone(data.corpora[name]), geometry, frontend_name, place):
+            return f"{name}: {reason}"
+    wanted = _source(data, geometry, frontend_name, folder)
     if wanted["raw"] is None:
         wanted["raw"] = info.source.get("raw")
     changed = sorted(key for key in wanted if wanted[key] != info.source.get(key))
@@ -146,7 +150,7 @@ def staleness(
     if style is not None and style.digest != info.style_identity:
         known = (info.style_identity or "none")[:12]
         return f"its style vectors are by another encoder ({known}, not {style.digest[:12]})"
-    for name, dtype in FEATURES.items():
+    for name, dtype in FEATURES.items() if data.corpus != MIX else ():
         path = folder / name
         needed = info.sizes["frames"] * feature_width(name, geometry) * dtype.itemsize
         if not path.is_file() or path.stat().st_size < needed:
@@ -175,20 +179,10 @@ def _prepare(
     progress: bool,
     accept: Callable[[CorpusInfo], None] | None,
 ) -> Path:
-    source = _source(data, geometry, frontend_name)
-    entries = corpora.read(data)
-    if source["raw"] is None:  # the reader has just made the corpus
-        source = _source(data, geometry, frontend_name)
-    clips = [entry for entry in entries if isinstance(entry, Clip)]
-    apart = held_out_speakers({clip.speaker for clip in clips}, data.valid_speakers)
-    with closing(FeatureStore(folder, geometry, feature_settings(data, geometry))) as store:
-        outcome = _measure(entries, data, geometry, frontend_name, store, progress)
-        frames = store.frames
-    _report_rejects(outcome, len(entries), data, folder)
     previous = _previous(folder, data, frontend_name)
-    given = {clip.key: clip.split for clip in clips}
-    sides = splits(outcome.utterances, given, data.valid, apart, _earlier_sides(folder, previous, source))
-    utterances = [replace(u, split=side) for u, side in zip(outcome.utterances, sides, strict=True)]
+    find = _mixed if data.corpus == MIX else _measured
+    found = find(data, geometry, frontend_name, folder, progress, previous)
+    source, utterances = found.source, found.utterances
     style_dim = 0
     if style is not None:
         utterances, style_dim = _encode_styles(utterances, style, folder, progress)
@@ -208,15 +202,15 @@ def _prepare(
             )
             for label in CLASSES
         },
-        statistics=_statistics(folder, geometry, utterances),
+        statistics=_statistics(Features(found.folders, geometry, utterances), utterances),
         geometry=geometry,
         frontend=frontend_name,
         frontend_version=source["frontend"]["version"],
         fingerprint=_fingerprint(utterances, speakers, symbols, geometry),
         sizes={
             **{split: sum(u.split == split for u in utterances) for split in ("train", "valid", UNUSED)},
-            "rejected": len(outcome.rejects),
-            "frames": frames,
+            "rejected": found.rejected,
+            "frames": found.frames,
         },
         seconds={
             split: round(sum(u.seconds for u in utterances if u.split == split), 3) for split in ("train", "valid")
@@ -233,6 +227,72 @@ def _prepare(
     write_text(folder / "corpus.json", info.to_json())
     _report(info, utterances, folder)
     return folder
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A corpus before its speakers, symbols and labels are numbered."""
+
+    source: dict[str, Any]
+    utterances: list[Utterance]
+    rejected: int
+    frames: int
+    """In the feature files."""
+    folders: Mapping[str, Path]
+    """Where the feature files are, by what :attr:`Utterance.corpus` is."""
+
+
+def _measured(
+    data: DataConfig,
+    geometry: AudioGeometry,
+    frontend_name: str,
+    folder: Path,
+    progress: bool,
+    previous: CorpusInfo | None,
+) -> _Found:
+    """A corpus as its recordings are, its features in `folder`."""
+    source = _source(data, geometry, frontend_name, folder)
+    entries = corpora.read(data)
+    if source["raw"] is None:  # the reader has just made the corpus
+        source = _source(data, geometry, frontend_name, folder)
+    clips = [entry for entry in entries if isinstance(entry, Clip)]
+    apart = held_out_speakers({clip.speaker for clip in clips}, data.valid_speakers)
+    with closing(FeatureStore(folder, geometry, feature_settings(data, geometry))) as store:
+        outcome = _measure(entries, data, geometry, frontend_name, store, progress)
+        frames = store.frames
+    _report_rejects(outcome, len(entries), data, folder)
+    given = {clip.key: clip.split for clip in clips}
+    sides = splits(outcome.utterances, given, data.valid, apart, _earlier_sides(folder, previous, source))
+    utterances = [replace(u, split=side) for u, side in zip(outcome.utterances, sides, strict=True)]
+    return _Found(source, utterances, len(outcome.rejects), frames, {"": folder})
+
+
+def _mixed(
+    data: DataConfig,
+    geometry: AudioGeometry,
+    frontend_name: str,
+    folder: Path,
+    progress: bool,
+    previous: CorpusInfo | None,
+) -> _Found:
+    """The corpora of a mix, each prepared where it is not yet."""
+    folders = mix.part_folders(data, geometry, folder)
+    parts = {name: mix.alone(part) for name, part in data.corpora.items()}
+    stale = [name for name in parts if staleness(parts[name], geometry, frontend_name, folders[name]) is not None]
+    problems = []
+    for name in stale:  # all of them before hours go into the first
+        try:
+            corpora.read(parts[name])
+        except UnisonError as error:
+            problems += [f"data.corpora.{name}: {problem}" for problem in error.problems]
+    if problems:
+        raise UnisonError(problems)
+    for name in stale:
+        prepare(parts[name], geometry, frontend_name, folders[name], progress=progress)
+    rejects = mix.rejects(folders)
+    _write_rejects(rejects, folder)
+    source = _source(data, geometry, frontend_name, folder)
+    return _Found(source, mix.gathered(data, folders), len(rejects), 0, folders)
 
 
 def _measure(
@@ -373,8 +433,7 @@ def _results(
 def _report_rejects(outcome: _Outcome, total: int, data: DataConfig, folder: Path) -> None:
     """Write and count the rejects; raise when there are too many."""
     rejects = outcome.rejects
-    lines = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in rejects)
-    write_text(folder / "rejects.jsonl", lines)
+    _write_rejects(rejects, folder)
     counts = Counter(reject["reason"] for reject in rejects)
     counted = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
     if rejects:
@@ -389,6 +448,11 @@ def _report_rejects(outcome: _Outcome, total: int, data: DataConfig, folder: Pat
         f"{found}; for instance {examples}; all are listed in {folder / 'rejects.jsonl'}; "
         "mend them, widen the limit that rejects them, or raise data.max_reject_share (what is done is kept)"
     )
+
+
+def _write_rejects(rejects: Sequence[dict[str, str]], folder: Path) -> None:
+    lines = "".join(json.dumps(reject, ensure_ascii=False) + "\n" for reject in rejects)
+    write_text(folder / "rejects.jsonl", lines)
 
 
 def _previous(folder: Path, data: DataConfig, frontend_name: str) -> CorpusInfo | None:
@@ -441,9 +505,8 @@ def _encode_styles(
     return placed, dim
 
 
-def _statistics(folder: Path, geometry: AudioGeometry, utterances: Sequence[Utterance]) -> Statistics:
+def _statistics(features: Features, utterances: Sequence[Utterance]) -> Statistics:
     """Statistics of the training split."""
-    features = Features(folder, geometry, utterances)
     train = features.each(u for u in utterances if u.split == "train")
     return measure_statistics((features.mel(u), features.f0(u), features.energy(u)) for u in train)
 
@@ -458,15 +521,17 @@ def _fingerprint(
     return digest.hexdigest()
 
 
-def _source(data: DataConfig, geometry: AudioGeometry, frontend_name: str) -> dict[str, Any]:
-    """All that a prepared corpus follows from, comparable through JSON."""
-    return {
+def _source(data: DataConfig, geometry: AudioGeometry, frontend_name: str, folder: Path) -> dict[str, Any]:
+    """All that the prepared corpus in `folder` follows from, comparable through JSON."""
+    common = {
         "version": VERSION,
-        "data": {name: value for name, value in asdict(data).items() if name not in _NOT_CONTENT},
         "features": feature_settings(data, geometry),
         "frontend": {"name": frontend_name, "version": frontend(frontend_name).version},
-        "raw": _listing(data),
     }
+    if data.corpus == MIX:
+        return common | {"raw": None} | mix.source(data, mix.part_folders(data, geometry, folder))
+    settings = {name: value for name, value in asdict(data).items() if name not in _NOT_CONTENT}
+    return common | {"raw": _listing(data), "data": settings}
 
 
 def _listing(data: DataConfig) -> str | None:

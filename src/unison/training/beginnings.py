@@ -71,6 +71,10 @@ def new_contract(
     info = corpus.info
     replay = config.speakers.replay
     replayed = {} if replay is None else {"replayed": CorpusInfo.read(replay).fingerprint}
+    parts = {
+        name: {"fingerprint": part["fingerprint"], "weight": config.data.corpora[name].weight, **part["sizes"]}
+        for name, part in info.parts.items()
+    }
     kind, family = KINDS[model_name(config.model)]
     read: dict[str, Any] = {"speakers": [], "symbols": []}
     if family == "emotivoice":
@@ -95,6 +99,7 @@ def new_contract(
         geometry=dict(vars(heard(config))),
         precision={"asked": policy.asked, "ran": policy.ran},
         data={"name": info.name, "fingerprint": info.fingerprint, "sizes": info.sizes, "seconds": info.seconds}
+        | ({"parts": parts} if parts else {})
         | replayed,
         versions=versions(),
     )

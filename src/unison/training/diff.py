@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from unison.config.overrides import TRAIN_TEXTS, quote_free_text, unknown_choices
+from unison.config.overrides import TRAIN_TEXTS, of_a_mix, quote_free_text, unknown_choices
 from unison.config.tools import DiffConfig
 from unison.config.train import TrainConfig
-from unison.config.tree import compose_root, groups_of
+from unison.config.tree import compose_root, groups, groups_of
 from unison.config.validate import validate
 from unison.contract.archive import nearest_paths
 from unison.contract.checkpoint import read_contract, resolve_ckpt
@@ -94,13 +94,20 @@ def contract_of(given: str) -> Contract:
         overrides = shlex.split(given)
     except ValueError as error:
         raise UnisonError(f"{given}: {error}") from error
+    overrides = of_a_mix(overrides, groups()["data"])
     unknown_choices(overrides, groups_of("train"))
     tree = compose_root("train", quote_free_text(overrides, TRAIN_TEXTS))
     config = validate(tree, TrainConfig)
-    raw, prepared = Path(config.data.raw).expanduser(), Path(tree.derived.prepared)
+    prepared = Path(tree.derived.prepared)
     if not (prepared / "corpus.json").is_file():
-        if config.data.corpus != "demo" and not raw.exists():
-            raise UnisonError(f"data.raw={config.data.raw}: no such file or folder{nearest_paths(raw)}")
+        corpora = {f"data.corpora.{name}": part for name, part in config.data.corpora.items()} or {"data": config.data}
+        missing = [
+            f"{where}.raw={corpus.raw}: no such file or folder{nearest_paths(Path(corpus.raw))}"
+            for where, corpus in corpora.items()
+            if corpus.corpus != "demo" and not Path(corpus.raw).exists()
+        ]
+        if missing:
+            raise UnisonError(missing)
         raise UnisonError(f"its corpus is not prepared, so its speakers are not known; first: {prepare_command(tree)}")
     policy = resolve_precision(config.precision.name, torch.device("cpu"))
     return new_contract(tree, config, Corpus(prepared), policy)

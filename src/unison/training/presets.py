@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from unison.config.tree import compose_root, flat, groups
+from unison.config.tree import compose_root, flat, groups, values_in
 
 
 def overrides_of(there: DictConfig, here: DictConfig, differing: Mapping[str, Sequence[str]]) -> list[str]:
@@ -46,12 +46,27 @@ def prepare_command(tree: DictConfig) -> str:
     """The command line that prepares a training's corpus."""
     plain = compose_root("prepare")
     differing = {}
-    for group in ("data", "audio", "text", "style"):
+    mixed = _of_corpora(tree.data)
+    for group in ("audio", "text", "style") if mixed else ("data", "audio", "text", "style"):
         theirs, ours = _leaves(tree[group]), _leaves(plain[group])
         differing[group] = [field for field, value in theirs.items() if ours.get(field) != value]
-    typed = overrides_of(tree, plain, differing)
+    typed = [*mixed, *overrides_of(tree, plain, differing)]
     typed += [f"outputs={tree.outputs}"] if tree.outputs != plain.outputs else []
     return shlex.join(["unison", "prepare", *typed])
+
+
+def _of_corpora(data: DictConfig) -> list[str]:
+    """Overrides that bring the corpora of a mix; none for a corpus."""
+    if not data.get("corpora"):
+        return []
+    typed = []
+    for name, part in data.corpora.items():
+        preset, leaves = values_in("data", part.corpus), _leaves(part)
+        differing = {field: value for field, value in leaves.items() if preset.get(f"data.{field}") != value}
+        typed += [f"data.corpora.{name}.{field}={_typed(value)}" for field, value in differing.items()]
+    layouts = ",".join(f"{name}:{part.corpus}" for name, part in data.corpora.items())
+    typed += [f"data.speakers={data.speakers}"] if data.speakers != "apart" else []
+    return ["data=mix", f"data.corpora={{{layouts}}}", *typed]
 
 
 def _leaves(node: Any) -> dict[str, Any]:

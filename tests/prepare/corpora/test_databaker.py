@@ -72,7 +72,7 @@ def test_known_bad_entries(tmp_path: Path) -> None:
     labels = "002365\t这图#2是#1Ｐ过的#4？\n\tzhe4 tu2 shi4 P IY1 guo4 de5\n005107\t嗯#3，好#4。\n\tng1 hao3\n"
     bad, corrected = read(corpus(tmp_path, labels, "002365", "005107"))
     assert isinstance(bad, Reject)
-    assert bad.reason == "known bad entry"
+    assert (bad.key, bad.reason) == ("002365", "known error")
     assert symbols(corrected) == "en1 sp3 h ao3"
 
 

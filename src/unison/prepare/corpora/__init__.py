@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from importlib import import_module
 
 from unison.errors import UnisonError
 from unison.prepare.clip import Clip, Reject
 from unison.prepare.config import DataConfig
+from unison.prepare.corpora.known import without_known_errors
 
-CORPORA = ("csv", "databaker", "demo", "fsdd")
+CORPORA = ("aishell3", "csv", "databaker", "demo", "fsdd", "libritts", "ljspeech", "vctk")
 _MODULES = {"csv": "table"}
 
 
@@ -22,7 +24,9 @@ def read(config: DataConfig) -> list[Clip | Reject]:
     if config.corpus not in CORPORA:
         raise UnisonError(f"data.corpus={config.corpus}: there is no such layout; use one of {', '.join(CORPORA)}")
     module = import_module(f"{__name__}.{_MODULES.get(config.corpus, config.corpus)}")
-    entries: list[Clip | Reject] = sorted(module.read(config), key=lambda entry: entry.key)
+    entries = sorted(without_known_errors(config.corpus, module.read(config)), key=lambda entry: entry.key)
+    given = config.style.given
+    entries = [replace(e, style=given | e.style) if given and isinstance(e, Clip) else e for e in entries]
     twice = sorted({a.key for a, b in itertools.pairwise(entries) if a.key == b.key})
     if twice:
         raise UnisonError(

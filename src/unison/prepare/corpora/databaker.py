@@ -13,22 +13,18 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from pathlib import Path
 
 from unison.errors import UnisonError
 from unison.prepare.clip import Clip, Reject
 from unison.prepare.config import DataConfig
-from unison.text.mandarin import syllable
-from unison.text.symbols import BOUNDARY
+from unison.prepare.corpora.pinyin import Unfit, symbols_of, unmarked
+from unison.prepare.corpora.places import read_lines
 
 LABELS = "ProsodyLabeling/000001-010000.txt"
 SPEAKER = "BZNSYP"
 
 _ENTRY = re.compile(r"(\d{6})\s+(\S.*)")
-_MARK = re.compile(r"#(\d)")
-# Another odd entry, 005107 with 嗯 labelled ng1, needs nothing: that syllable is read as en1.
-_KNOWN_BAD = {"002365": "its text has a Latin letter, read in English"}
 
 
 def read(config: DataConfig) -> list[Clip | Reject]:
@@ -61,11 +57,7 @@ def read_folder(root: Path, speaker: str) -> list[Clip | Reject]:
 
 def _utterances(labels: Path) -> list[tuple[str, str, str | None]]:
     """(key, marked text, pinyin or None) of each utterance; raises when the file has none."""
-    try:
-        lines = [line.strip() for line in labels.read_text(encoding="utf-8-sig").splitlines()]
-    except UnicodeDecodeError as error:
-        raise UnisonError(f"{labels}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    lines = [line for line in lines if line]
+    lines = [line for line in read_lines(labels) if line]
     utterances: list[tuple[str, str, str | None]] = []
     strays: list[str] = []
     place = 0
@@ -87,70 +79,10 @@ def _utterances(labels: Path) -> list[tuple[str, str, str | None]]:
 
 
 def _entry(key: str, marked: str, pinyin: str | None, audio: Path, speaker: str) -> Clip | Reject:
-    if key in _KNOWN_BAD:
-        return Reject(key, "known bad entry", _KNOWN_BAD[key])
     if pinyin is None:
         return Reject(key, "no pinyin", f"'{marked}' is not followed by a line of pinyin")
-    text = _MARK.sub("", marked)
-    characters, breaks, foreign = _characters(marked)
-    if not characters and not foreign:
-        return Reject(key, "no text", f"'{marked}' has no character")
-    if foreign:
-        return Reject(key, "unreadable text", f"'{text}' has {', '.join(dict.fromkeys(foreign))}")
     try:
-        symbols = _symbols(characters, breaks, pinyin.split())
-    except _Unfit as problem:
-        return Reject(key, problem.reason, f"{problem} ('{text}', '{pinyin}')")
-    return Clip(key=key, audio=audio, text=text, speaker=speaker, symbols=symbols)
-
-
-class _Unfit(Exception):
-    """The pinyin does not fit the characters."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-
-def _characters(marked: str) -> tuple[list[str], list[int], list[str]]:
-    """The characters, the break after each (0 for none), and what is neither a character nor punctuation."""
-    characters: list[str] = []
-    breaks: list[int] = []
-    foreign: list[str] = []
-    pieces = _MARK.split(marked)
-    for piece, level in zip(pieces[::2], [*pieces[1::2], None], strict=True):
-        for character in piece:
-            kind = unicodedata.category(character)
-            if kind == "Lo":
-                characters.append(character)
-                breaks.append(0)
-            elif kind[0] not in "PZSC":
-                foreign.append(character)
-        if level is not None and breaks:
-            breaks[-1] = min(int(level), 4)
-    return characters, breaks, foreign
-
-
-def _symbols(characters: list[str], breaks: list[int], syllables: list[str]) -> list[str]:
-    symbols: list[str] = []
-    place = 0
-    r_waits = False  # the last syllable ends in an r, as huar1, whose 儿 has not come yet
-    for character, level in zip(characters, breaks, strict=True):
-        # Erhua: this 儿, or one without a syllable er of its own, is the r of the syllable before; its break goes there
-        own = place < len(syllables) and syllables[place].startswith("er")
-        if character == "儿" and symbols and (r_waits or not own):
-            symbols[-1] = f"sp{level}"
-            r_waits = False
-            continue
-        if place == len(syllables):
-            raise _Unfit("pinyin does not fit", f"{len(characters)} characters, {len(syllables)} syllables")
-        try:
-            symbols += syllable(syllables[place])
-        except ValueError as error:
-            raise _Unfit("unknown syllable", str(error)) from error
-        symbols.append(f"sp{level}")
-        r_waits = re.fullmatch(r"(?!er).*r\d?", syllables[place]) is not None
-        place += 1
-    if place < len(syllables):
-        raise _Unfit("pinyin does not fit", f"{len(characters)} characters, {len(syllables)} syllables")
-    return [BOUNDARY, *symbols[:-1], BOUNDARY]
+        symbols = symbols_of(marked, pinyin.split())
+    except Unfit as problem:
+        return Reject(key, problem.reason, str(problem))
+    return Clip(key=key, audio=audio, text=unmarked(marked), speaker=speaker, symbols=symbols)

@@ -95,6 +95,7 @@ class CodecTask(WaveformTask):
             self.config.loader,
             seed=self.config.seed,
             start_batch=self.progress.stage_batch,
+            weights=self.config.data.weights,
             segment_frames=-(-self._size // self.config.audio.hop_length),
         )
 

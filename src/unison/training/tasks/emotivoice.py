@@ -106,6 +106,7 @@ class EmotiVoiceTask(WaveformTask):
             style=self.config.style.name == "bert",
             replay=None if speakers.replay is None else Replay(Path(speakers.replay), speakers.replay_share),
             start_batch=self.progress.stage_batch,
+            weights=self.config.data.weights,
         )
 
     def preview(self, data: CorpusDataModule, count: int) -> None:

@@ -48,6 +48,7 @@ class LanguageTask(Task):
             self.config.loader,
             seed=self.config.seed,
             start_batch=self.progress.stage_batch,
+            weights=self.config.data.weights,
             codes=table_name("codes", components["codec"]["weights"]),
             voices=table_name("voices", components["speaker_encoder"]["weights"]),
             tokenizer=BytePairs.from_dict(self.contract.tokenizer),

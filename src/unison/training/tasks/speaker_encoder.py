@@ -75,6 +75,7 @@ class SpeakerEncoderTask(Task):
             self.config.loader,
             seed=self.config.seed,
             start_batch=self.progress.stage_batch,
+            weights=self.config.data.weights,
             config=self.config.model,
             utterances=self.config.losses.utterances,
         )
