@@ -9,7 +9,7 @@ import pytest
 
 from unison.errors import UnisonError
 from unison.text import frontend
-from unison.text.english import dictionary, number_to_words, pronounce, spell
+from unison.text.english import dictionary, pronounce, spell
 from unison.text.letters import VOWELS, letter_to_sound
 
 
@@ -58,7 +58,7 @@ def test_commas_colons_apostrophes_and_numbers_together() -> None:
         ("TTS", "T IY1 T IY1 EH1 S"),
         ("GPU", "JH IY1 P IY1 Y UW1"),
         ("NASA", "N AE1 S AH0"),
-        ("U.S.", "Y UW2 EH1 S"),
+        ("U.S.", "Y UW1 EH1 S"),
         ("Mr.", "M IH1 S T ER0"),
         ("café", "K AH0 F EY1"),
     ],
@@ -84,26 +84,6 @@ def test_endings_on_known_words(word: str, phones: str) -> None:
 def test_compounds_of_known_words() -> None:
     assert "lamplantern" not in dictionary()
     assert read("lamplantern") == "L AE1 M P L AE2 N T ER0 N"
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        ("0", "zero"), ("14", "fourteen"), ("40", "forty"), ("105", "one hundred five"),
-        ("1,024", "one thousand twenty four"),
-        ("3.50", "three point five zero"), ("007", "zero zero seven"), ("2000000", "two million"),
-    ],
-)  # fmt: skip
-def test_numbers(number: str, words: str) -> None:
-    assert " ".join(number_to_words(number)) == words
-    assert read(number) == read(words)
-
-
-def test_ordinals() -> None:
-    assert [number_to_words(n, ordinal=True)[-1] for n in ("1", "2", "3", "5", "12", "20", "33", "100")] == [
-        "first", "second", "third", "fifth", "twelfth", "twentieth", "third", "hundredth",
-    ]  # fmt: skip
-    assert read("21st") == read("twenty first")
 
 
 # Words that no dictionary has, as a reader of English says them (stress left out where it is arguable).
@@ -146,8 +126,8 @@ def test_every_letter_has_a_name() -> None:
 
 
 def test_unreadable_characters_are_named_once_each() -> None:
-    with pytest.raises(UnisonError, match=r"'你' \(U\+4F60\), '☃'") as caught:
-        frontend("english").symbols("one 你☃ two 你")
+    with pytest.raises(UnisonError, match=r"'你' \(U\+4F60\), 'ж'") as caught:
+        frontend("english").symbols("one 你ж two 你")
     assert len(caught.value.problems) == 1
 
 

@@ -1,6 +1,7 @@
 """From text to the symbols that a model reads."""
 
 from unison.text.frontend import Frontend, frontend
+from unison.text.normalization import normalize
 from unison.text.sentences import sentences
 
-__all__ = ["Frontend", "frontend", "sentences"]
+__all__ = ["Frontend", "frontend", "normalize", "sentences"]

@@ -13,24 +13,16 @@ from functools import lru_cache
 
 from unison.errors import UnisonError
 from unison.text.letters import letter_to_sound
+from unison.text.normalization import VERSION, normalize
 from unison.text.symbols import BOUNDARY
 
 WORD_BREAK, COMMA_BREAK, SENTENCE_BREAK = "engsp1", "engsp2", "engsp4"
 
-_SPOKEN_SIGNS = {
-    "&": "and",
-    "%": "percent",
-    "+": "plus",
-    "=": "equals",
-    "@": "at",
-    "°": "degrees",
-    "#": "number",
-}
 _COMMAS = set(",;:()[]{}—–/*|~…<>")
 _ENDS = set(".!?")
 _SILENT = set("\"'`_^\\ ")
 _TOKEN = re.compile(
-    r"(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?P<ordinal>(?:st|nd|rd|th)\b)?"
+    r"(?P<letters>\b[A-Z](?: [A-Z]\b)+)"
     r"|(?P<initials>[a-z](?:\.[a-z])+\.?(?![a-z]))"
     r"|(?P<title>(?:mr|mrs|ms|dr|prof|jr|sr)\.)"
     r"|(?P<word>'?[a-z]+(?:'[a-z]+)*)"
@@ -42,18 +34,6 @@ _TOKEN = re.compile(
 _TYPED = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "，": ",", "。": ".", "！": "!", "？": "?", "、": ","})
 # In capitals these are abbreviations, although the dictionary has a word so spelled.
 _SPELLED = {"AI", "ID", "IP", "IT", "PM", "AM", "US", "EU", "UN", "PC", "CD", "TV"}
-# fmt: off
-_UNITS = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-]
-# fmt: on
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_SCALES = ("", "thousand", "million", "billion", "trillion")
-_ORDINALS = {
-    "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth",
-    "twelve": "twelfth",
-}  # fmt: skip
 _VOICELESS = {"P", "T", "K", "F", "TH"}
 _SIBILANTS = {"S", "Z", "SH", "ZH", "CH", "JH"}
 
@@ -62,7 +42,7 @@ class EnglishFrontend:
     """English text to bracketed ARPAbet."""
 
     name = "english"
-    version = "1"
+    version = f"2, words {VERSION}"
 
     def symbols(self, text: str) -> list[str]:
         """``<sos/eos>``, phones with breaks between words, ``<sos/eos>``.
@@ -71,7 +51,7 @@ class EnglishFrontend:
         """
         symbols: list[str] = []
         unreadable: list[str] = []
-        plain = _plain(text)
+        plain = _plain(normalize(text, "english"))
         for match in _TOKEN.finditer(plain):
             words, pause = _token(match)
             for word in words:
@@ -93,7 +73,12 @@ class EnglishFrontend:
 
 @lru_cache(maxsize=8192)
 def pronounce(word: str) -> tuple[str, ...]:
-    """The ARPAbet phones of a word (letters and apostrophes only; capitals tell an acronym); always some."""
+    """The ARPAbet phones of a word (letters and apostrophes only; capitals tell an acronym); always some.
+
+    Single letters between spaces are spelled: "F B I".
+    """
+    if " " in word:
+        return spell(word)
     known = dictionary()
     lower = word.lower()
     acronym = word.isupper() and len(word) > 1 and (word in _SPELLED or (lower not in known and _is_acronym(lower)))
@@ -122,22 +107,6 @@ def spell(letters: str) -> tuple[str, ...]:
     )
 
 
-def number_to_words(number: str, ordinal: bool = False) -> list[str]:
-    """ "1,024" to its words, "3.5" with its decimals digit by digit, and more than 15 digits one by one."""
-    whole, _, decimals = number.replace(",", "").partition(".")
-    digits = [_UNITS[int(digit)] for digit in decimals]
-    if len(whole) > 15 or (len(whole) > 1 and whole.startswith("0")):
-        words = [_UNITS[int(digit)] for digit in whole]
-    else:
-        words = _integer(int(whole))
-    if decimals:
-        return [*words, "point", *digits]
-    if ordinal:
-        last = words[-1]
-        words[-1] = _ORDINALS.get(last) or (last[:-1] + "ieth" if last.endswith("y") else last + "th")
-    return words
-
-
 def _plain(text: str) -> str:
     """Typographic marks as typed ones, accents off Latin letters."""
     decomposed = unicodedata.normalize("NFKD", text.translate(_TYPED))
@@ -147,8 +116,8 @@ def _plain(text: str) -> str:
 def _token(match: re.Match[str]) -> tuple[list[str], str | None]:
     """The words of a token, and the break that it asks for (None with no words: unreadable)."""
     token = match[0]
-    if match["number"]:
-        return number_to_words(match["number"], bool(match["ordinal"])), None
+    if match["letters"]:
+        return [token], None
     if match["initials"] or match["title"]:
         lower = token.lower()
         known = lower if lower in dictionary() else lower.rstrip(".")
@@ -162,7 +131,7 @@ def _token(match: re.Match[str]) -> tuple[list[str], str | None]:
         return [], COMMA_BREAK
     if token in _ENDS:
         return [], SENTENCE_BREAK
-    return ([_SPOKEN_SIGNS[token]], None) if token in _SPOKEN_SIGNS else ([], None)
+    return [], None
 
 
 def _is_acronym(lower: str) -> bool:
@@ -220,20 +189,3 @@ def _with_d(phones: list[str], sound: str) -> list[str]:
     if phones[-1] in ("T", "D"):
         return [*phones, "IH0", sound]
     return [*phones, "T" if phones[-1] in _VOICELESS | {"S", "SH", "CH"} else sound]
-
-
-def _integer(value: int) -> list[str]:
-    if value < 20:
-        return [_UNITS[value]]
-    if value < 100:
-        tens, rest = divmod(value, 10)
-        return [_TENS[tens - 2], *(_integer(rest) if rest else [])]
-    if value < 1000:
-        hundreds, rest = divmod(value, 100)
-        return [_UNITS[hundreds], "hundred", *(_integer(rest) if rest else [])]
-    words: list[str] = []
-    for power in range(len(_SCALES) - 1, -1, -1):
-        count, value = divmod(value, 1000**power)
-        if count:
-            words += [*_integer(count), *([_SCALES[power]] if power else [])]
-    return words

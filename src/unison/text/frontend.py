@@ -7,6 +7,7 @@ from functools import cache
 from typing import Protocol
 
 from unison.errors import UnisonError
+from unison.text.normalization import normalize
 from unison.text.symbols import BOUNDARY, HAN
 
 FRONTENDS = ("auto", "english", "mandarin", "characters")
@@ -29,10 +30,7 @@ class Frontend(Protocol):
 
 
 class AutoFrontend:
-    """Mandarin for Chinese characters, English elsewhere, with markers where the language changes.
-
-    Digits are read in Chinese when the text has any Chinese, as EmotiVoice does.
-    """
+    """Mandarin for Chinese characters, English elsewhere, with markers where the language changes."""
 
     name = "auto"
 
@@ -45,7 +43,7 @@ class AutoFrontend:
         if not _HAN.search(text):
             return frontend("english").symbols(text)
         symbols: list[str] = []
-        for language, run in _runs(text):
+        for language, run in _runs(normalize(text)):
             if symbols:
                 symbols.append("eng_cn_sp" if language == "mandarin" else "cn_eng_sp")
             symbols += frontend(language).symbols(run)[1:-1]

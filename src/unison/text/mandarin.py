@@ -9,11 +9,11 @@ own phrases.
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import lru_cache
 from typing import Any
 
 from unison.errors import UnisonError
+from unison.text.normalization import VERSION, normalize
 from unison.text.symbols import BOUNDARY, HAN
 
 _SYLLABLE = re.compile(r"([a-zêü:]+)([1-5])")
@@ -30,9 +30,6 @@ _RARE = {"n": "en", "ng": "en", "m": "en", "hm": "hen", "hng": "heng", "ê": "ei
 _COMMAS = set("，、；：,;:—–…·()（）[]【】{}《》〈〉<>/~～|-")
 _ENDS = set("。！？.!?")
 _SILENT = set("\"'“”‘’「」『』`_ 　")
-_NUMBER = re.compile(r"((?<!\d)-(?=\d))?(\d+(?:,\d{3})*)(?:\.(\d+))?(%)?")
-_DIGITS = "零一二三四五六七八九"
-_UNITS = ((10**8, "亿"), (10**4, "万"), (1000, "千"), (100, "百"), (10, "十"))
 _HAN = re.compile(f"[{HAN}]")
 _TOKEN = re.compile(f"[{HAN}]+|.", re.DOTALL)
 # Words of one character that stand alone, and particles that lean on the word before them.
@@ -110,7 +107,7 @@ class MandarinFrontend:
     """Chinese text to initials, toned finals and breaks."""
 
     name = "mandarin"
-    version = "1"
+    version = f"2, words {VERSION}"
 
     def symbols(self, text: str) -> list[str]:
         """``<sos/eos>``, syllables with breaks between, ``<sos/eos>``.
@@ -119,7 +116,7 @@ class MandarinFrontend:
         """
         symbols: list[str] = []
         unreadable: list[str] = []
-        for match in _TOKEN.finditer(numbers_to_chinese(unicodedata.normalize("NFC", text))):
+        for match in _TOKEN.finditer(normalize(text, "mandarin")):
             token = match[0]
             if _HAN.match(token):
                 for word in readings(token):
@@ -211,43 +208,6 @@ def _is_linking_de(run: str, place: int) -> bool:
     if run[place] == "得":
         return place > 0 and run[place + 1 : place + 2] in _DEGREES
     return run[place] == "地" and place > 1 and run[place - 1] == run[place - 2]
-
-
-def numbers_to_chinese(text: str) -> str:
-    """Arabic numbers as Chinese reads them: 105 一百零五, 3.5 三点五, -2 负二, 20% 百分之二十.
-
-    A year (four digits before 年), a number with a leading zero and one of more than 16 digits are read
-    digit by digit.
-    """
-    return _NUMBER.sub(_number, text)
-
-
-def _number(match: re.Match[str]) -> str:
-    minus, whole, decimals, percent = match[1], match[2].replace(",", ""), match[3], match[4]
-    year = len(whole) == 4 and not decimals and match.string.startswith("年", match.end())
-    if year or len(whole) > 16 or (len(whole) > 1 and whole.startswith("0")):
-        words = "".join(_DIGITS[int(digit)] for digit in whole)
-    else:
-        words = integer_to_chinese(int(whole))
-    if decimals:
-        words += "点" + "".join(_DIGITS[int(digit)] for digit in decimals)
-    return ("负" if minus else "") + ("百分之" if percent else "") + words
-
-
-def integer_to_chinese(value: int) -> str:
-    """0 ≤ value < 10^16 in Chinese: 10 is 十, 110 is 一百一十, 10005 is 一万零五."""
-    written = _integer(value)
-    return written[1:] if written.startswith("一十") else written
-
-
-def _integer(value: int) -> str:
-    if value < 10:
-        return _DIGITS[value]
-    size, unit = next((size, unit) for size, unit in _UNITS if value >= size)
-    count, rest = divmod(value, size)
-    if not rest:
-        return _integer(count) + unit
-    return _integer(count) + unit + ("零" if rest < size // 10 else "") + _integer(rest)
 
 
 def _in_context(run: str, plain: list[str]) -> list[str]:
