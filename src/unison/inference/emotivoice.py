@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -148,10 +148,14 @@ class EmotiVoiceSynthesizer(Synthesizer):
         for text in [request.text] if request.symbols else sentences(request.text, SENTENCE_CHARS):
             start = time.perf_counter()
             try:
-                symbols = request.symbols or self.frontend.symbols(text)
-                if not request.symbols and (words := unread(text, symbols, self.frontend.symbols, table)):
-                    unknown |= words
-                    continue
+                symbols: Sequence[str] = request.symbols or ()
+                if not request.symbols:
+                    reading = self.frontend.read(text)
+                    symbols = reading.symbols
+                    words = ((word.text, word.symbols) for word in reading.words)
+                    if missing := unread(words, symbols, table):
+                        unknown |= missing
+                        continue
                 tokens = to_ids(symbols, table)
             except UnisonError as error:
                 problems += error.problems
