@@ -117,11 +117,25 @@ class ResynthesizeConfig:
 
 
 @dataclass
+class TextToolConfig:
+    """Show how a text is read."""
+
+    text: str
+    """The text, as typed."""
+    frontend: str
+    """auto (by script), english, mandarin or characters."""
+    lexicon: str | None
+    """A file of words and how they are said."""
+    format: str
+    """text for people, json for programs."""
+
+
+@dataclass
 class BenchConfig:
     """Measure this machine."""
 
     what: list[str]
-    """Any of synthesis, training, decoding, language_training, loader, startup, loading."""
+    """Any of synthesis, training, decoding, language_training, loader, startup, loading, text."""
     models: list[str] | None
     """Of decoding and language_training: any of metavoice_tiny, metavoice_small, metavoice_1b; null takes all, but on a
     processor not metavoice_1b."""
