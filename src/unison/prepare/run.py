@@ -18,6 +18,7 @@ from unison.prepare import prepare, staleness
 from unison.prepare.codes import prepare_codes, prepare_voices
 from unison.style.bert import shared
 from unison.style.config import BertStyleConfig
+from unison.text import Lexicon, frontend
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,9 @@ def prepare_corpus(config: PrepareConfig, accept: Callable[[CorpusInfo], None] |
     """
     folder = Path(config.derived["prepared"])
     encoder = shared(config.style) if isinstance(config.style, BertStyleConfig) else None
-    reason = staleness(config.data, config.audio, config.text.frontend, folder, encoder)
+    reads = frontend(config.text.frontend, Lexicon.of(config.text.lexicon))
+    reason = staleness(config.data, config.audio, reads, folder, encoder)
     if reason is None:
         return folder
     log.info("preparing %s: %s", config.data.name, reason)
-    return prepare(config.data, config.audio, config.text.frontend, folder, encoder, accept=accept)
+    return prepare(config.data, config.audio, reads, folder, encoder, accept=accept)

@@ -39,7 +39,7 @@ from unison.prepare.features import Measurement, Measurer, feature_settings
 from unison.prepare.statistics import measure_statistics
 from unison.prepare.store import FeatureStore, RowTable, lock
 from unison.style.config import CLASSES
-from unison.text import frontend
+from unison.text import Frontend
 from unison.text.symbols import symbol_list
 
 VERSION = 1
@@ -68,7 +68,7 @@ class StyleEncoder(Protocol):
 def prepare(
     data: DataConfig,
     geometry: AudioGeometry,
-    frontend_name: str,
+    reads: Frontend,
     folder: Path,
     style: StyleEncoder | None = None,
     progress: bool = True,
@@ -83,7 +83,7 @@ def prepare(
     Args:
         data: which corpus, and which of its clips are used.
         geometry: how features are computed.
-        frontend_name: text frontend for clips that bring no pronunciation.
+        reads: text frontend for clips that bring no pronunciation.
         folder: where the prepared corpus goes.
         style: encoder of style prompts; without one no style vectors are written.
         progress: show bars.
@@ -101,7 +101,7 @@ def prepare(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder):
-            return _prepare(data, geometry, frontend_name, folder, style, progress, accept)
+            return _prepare(data, geometry, reads, folder, style, progress, accept)
     except OSError as error:
         if error.errno not in _CANT_WRITE:
             raise
@@ -117,7 +117,7 @@ def prepare(
 def staleness(
     data: DataConfig,
     geometry: AudioGeometry,
-    frontend_name: str,
+    reads: Frontend,
     folder: Path,
     style: StyleEncoder | None = None,
 ) -> str | None:
@@ -133,7 +133,7 @@ def staleness(
         info = CorpusInfo.read(folder)
     except UnisonError:
         return "corpus.json can't be read"
-    wanted = _source(data, geometry, frontend_name)
+    wanted = _source(data, geometry, reads)
     if wanted["raw"] is None:
         wanted["raw"] = info.source.get("raw")
     changed = sorted(key for key in wanted if wanted[key] != info.source.get(key))
@@ -165,21 +165,21 @@ class _Outcome:
 def _prepare(
     data: DataConfig,
     geometry: AudioGeometry,
-    frontend_name: str,
+    reads: Frontend,
     folder: Path,
     style: StyleEncoder | None,
     progress: bool,
     accept: Callable[[CorpusInfo], None] | None,
 ) -> Path:
-    source = _source(data, geometry, frontend_name)
+    source = _source(data, geometry, reads)
     entries = corpora.read(data)
     if source["raw"] is None:  # the reader has just made the corpus
-        source = _source(data, geometry, frontend_name)
+        source = _source(data, geometry, reads)
     with closing(FeatureStore(folder, geometry, feature_settings(data, geometry))) as store:
-        outcome = _measure(entries, data, geometry, frontend_name, store, progress)
+        outcome = _measure(entries, data, geometry, reads, store, progress)
         frames = store.frames
     _report_rejects(outcome, len(entries), data, folder)
-    previous = _previous(folder, data, frontend_name)
+    previous = _previous(folder, data, reads)
     splits = _splits(outcome.utterances, {e.key: e.split for e in entries if isinstance(e, Clip)}, data.valid)
     utterances = [replace(u, split=split) for u, split in zip(outcome.utterances, splits, strict=True)]
     style_dim = 0
@@ -202,7 +202,7 @@ def _prepare(
         },
         statistics=_statistics(folder, geometry, utterances),
         geometry=geometry,
-        frontend=frontend_name,
+        frontend=reads.name,
         frontend_version=source["frontend"]["version"],
         fingerprint=_fingerprint(utterances, speakers, symbols, geometry),
         sizes={
@@ -231,7 +231,7 @@ def _measure(
     entries: Sequence[Clip | Reject],
     data: DataConfig,
     geometry: AudioGeometry,
-    frontend_name: str,
+    reads: Frontend,
     store: FeatureStore,
     progress: bool,
 ) -> _Outcome:
@@ -250,7 +250,7 @@ def _measure(
         for digest, entry in store.entries.items()
         if entry.frames or entry.fault or length_fault(entry.samples, data, geometry)
     )
-    measurer = Measurer(data, geometry, frontend_name, known)
+    measurer = Measurer(data, geometry, reads, known)
     bar = tqdm(total=len(clips), desc=f"prepare {data.name}", unit=" clips", disable=not progress)
     with bar, closing(_results(measurer, clips, data.workers)) as results:
         for clip, result in results:
@@ -383,13 +383,13 @@ def _report_rejects(outcome: _Outcome, total: int, data: DataConfig, folder: Pat
     )
 
 
-def _previous(folder: Path, data: DataConfig, frontend_name: str) -> CorpusInfo | None:
+def _previous(folder: Path, data: DataConfig, reads: Frontend) -> CorpusInfo | None:
     """The earlier preparation whose numbering goes on: of the same layout, in the same symbols."""
     try:
         info = CorpusInfo.read(folder)
     except UnisonError:
         return None
-    same = info.source["data"]["corpus"] == data.corpus and info.frontend == frontend_name
+    same = info.source["data"]["corpus"] == data.corpus and info.frontend == reads.name
     return info if same else None
 
 
@@ -465,13 +465,13 @@ def _fingerprint(
     return hashlib.sha256(json.dumps(whole, ensure_ascii=False).encode()).hexdigest()
 
 
-def _source(data: DataConfig, geometry: AudioGeometry, frontend_name: str) -> dict[str, Any]:
+def _source(data: DataConfig, geometry: AudioGeometry, reads: Frontend) -> dict[str, Any]:
     """All that a prepared corpus follows from, comparable through JSON."""
     return {
         "version": VERSION,
         "data": {name: value for name, value in asdict(data).items() if name not in _NOT_CONTENT},
         "features": feature_settings(data, geometry),
-        "frontend": {"name": frontend_name, "version": frontend(frontend_name).version},
+        "frontend": reads.identity,
         "raw": _listing(data),
     }
 
