@@ -194,7 +194,8 @@ def _tags(entries: Sequence[_Entry]) -> list[str]:
 
 def _word(entry: _Entry) -> Word:
     symbols = tuple(f"[{phone}]" for phone in entry.phones)
-    return Word(entry.text, symbols, entry.why, entry.pause, entry.prosody, entry.silence)
+    pause = max(entry.pause, COMMA_BREAK) if entry.silence is not None else entry.pause
+    return Word(entry.text, symbols, entry.why, pause, entry.prosody, entry.silence)
 
 
 @lru_cache(maxsize=8192)

@@ -89,7 +89,7 @@ class LanguageFrontend(Frontend):
         marked = self.lexicon.applied(parse(text) if isinstance(text, str) else text)
         pieces = _normalised(marked, self.name)
         words, skipped, lead = self.words(pieces)
-        return _reading(marked, pieces, words, skipped, lead, f"the {self.name} frontend")
+        return _reading(marked, pieces, words, skipped, lead, f"the {self.name.capitalize()} frontend")
 
 
 class AutoFrontend(Frontend):

@@ -198,5 +198,5 @@ def _word(entry: _Entry) -> Word:
         if pinyin:
             symbols += [*syllable(pinyin), "sp0"]
     text = entry.syllables.cut.text if entry.given is None else entry.given
-    pause = f"sp{entry.level}"
+    pause = f"sp{max(entry.level, 3) if entry.silence is not None else entry.level}"
     return Word(text, tuple(symbols[:-1]), entry.syllables.why, pause, entry.prosody, entry.silence)
