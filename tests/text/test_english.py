@@ -152,3 +152,37 @@ def _distance(a: list[str], b: list[str]) -> int:
         for j, y in enumerate(b, 1):
             row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (x != y)))
     return row[-1]
+
+
+# Each is what a speaker of American English says.
+@pytest.mark.parametrize(
+    ("text", "word", "phones"),
+    [
+        ("I read the book yesterday.", "read", "R EH1 D"), ("I will read it.", "read", "R IY1 D"),
+        ("He has never read it.", "read", "R EH1 D"), ("Did you read that?", "read", "R IY1 D"),
+        ("She reads a lot.", "reads", "R IY1 D Z"), ("The pipe is made of lead.", "lead", "L EH1 D"),
+        ("Who will lead the team?", "lead", "L IY1 D"), ("They live here.", "live", "L IH1 V"),
+        ("This is a live concert.", "live", "L AY1 V"), ("Our lives changed.", "lives", "L AY1 V Z"),
+        ("Please close the door.", "close", "K L OW1 Z"), ("He stood close to me.", "close", "K L OW1 S"),
+        ("A tear ran down.", "tear", "T IH1 R"), ("Do not tear the paper.", "tear", "T EH1 R"),
+        ("The wind is strong.", "wind", "W IH1 N D"), ("Please record the song.", "record", "R IH0 K AO1 R D"),
+        ("He broke the record.", "record", "R EH1 K ER0 D"), ("World records fall.", "records", "R EH1 K ER0 D Z"),
+        ("I object to this.", "object", "AH0 B JH EH1 K T"), ("The object is red.", "object", "AA1 B JH EH0 K T"),
+        ("We present a plan.", "present", "P R IY0 Z EH1 N T"), ("He is present.", "present", "P R EH1 Z AH0 N T"),
+        ("The use of force", "use", "Y UW1 S"), ("You can use it.", "use", "Y UW1 Z"),
+        ("I used to swim.", "used", "Y UW1 S T"), ("It was used to cut wood.", "used", "Y UW1 Z D"),
+        ("a minute detail", "minute", "M AY0 N UW1 T"), ("Wait a minute.", "minute", "M IH1 N AH0 T"),
+        ("the Polish table", "Polish", "P OW1 L IH0 SH"), ("They refuse to go.", "refuse", "R IH0 F Y UW1 Z"),
+        ("separate parts", "separate", "S EH1 P R AH0 T"), ("Separate them!", "Separate", "S EH1 P ER0 EY2 T"),
+        ("the apple", "the", "DH IY0"), ("the dog", "the", "DH AH0"), ("unhappyish", "unhappyish", "AH0 N HH AE1 P IY0 IH2 SH"),
+    ],
+)  # fmt: skip
+def test_heteronyms(text: str, word: str, phones: str) -> None:
+    found = next(said for said in frontend("english").read(text).words if said.text == word)
+    assert " ".join(symbol.strip("[]") for symbol in found.symbols) == phones
+
+
+def test_letters_are_one_word_and_a_is_an_article() -> None:
+    assert [word.text for word in frontend("english").read("an F B I agent and a dog").words][1] == "F B I"
+    assert read("A dog") == "AH0 1 D AO1 G"
+    assert read("plan B") == "P L AE1 N 1 B IY1"

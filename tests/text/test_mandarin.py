@@ -125,6 +125,62 @@ def test_a_character_without_a_reading_is_named() -> None:
         frontend("mandarin").symbols("a")
 
 
+def spoken(text: str) -> str:
+    """Pinyin as it is spoken, of a text without punctuation."""
+    return " ".join(pinyin for word in readings(text) for _, pinyin in word)
+
+
+# Each is what a native speaker says.
+@pytest.mark.parametrize(
+    ("text", "pinyin"),
+    [
+        ("重点", "zhong4 dian3"), ("重新", "chong2 xin1"), ("他重重地摔了", "ta1 zhong4 zhong4 de5 shuai1 le5"),
+        ("孩子长大了", "hai2 zi5 zhang3 da4 le5"), ("他长得很高", "ta1 zhang3 de5 hen3 gao1"),
+        ("头发很长", "tou2 fa5 hen3 chang2"), ("银行在这一行字下面", "yin2 hang2 zai4 zhe4 yi4 hang2 zi4 xia4 mian5"),
+        ("一行人", "yi4 xing2 ren2"), ("行不行", "xing2 bu5 xing2"),
+        ("还得还钱", "hai2 dei3 huan2 qian2"), ("我还没还", "wo3 hai2 mei2 huan2"),
+        ("我得走了", "wo3 dei2 zou3 le5"), ("他得了第一名", "ta1 de2 le5 di4 yi1 ming2"),
+        ("写得真好", "xie3 de5 zhen1 hao3"), ("他高兴地说", "ta1 gao1 xing4 de5 shuo1"),
+        ("这块地很大", "zhe4 kuai4 di4 hen3 da4"), ("睡着了", "shui4 zhao2 le5"), ("别着急", "bie2 zhao2 ji2"),
+        ("受不了", "shou4 bu5 liao3"), ("吃了饭", "chi1 le5 fan4"), ("为了你", "wei4 le5 ni3"),
+        ("面积为三百平方米", "mian4 ji1 wei2 san1 bai3 ping2 fang1 mi3"),
+        ("老师教数学", "lao3 shi1 jiao1 shu4 xue2"), ("佛教", "fo2 jiao4"), ("一只猫只吃鱼", "yi4 zhi1 mao1 zhi3 chi1 yu2"),
+        ("种子种在地里", "zhong3 zi5 zhong4 zai4 di4 li3"), ("睡了一觉", "shui4 le5 yi2 jiao4"),
+        ("倒了一杯水", "dao4 le5 yi4 bei1 shui3"), ("中了大奖", "zhong4 le5 da4 jiang3"), ("弹钢琴", "tan2 gang1 qin2"),
+        ("单老师很简单", "shan4 lao3 shi1 hen2 jian3 dan1"), ("曾先生曾经来过", "zeng1 xian1 sheng5 ceng2 jing1 lai2 guo5"),
+        ("朝阳区", "chao2 yang2 qu1"), ("都市里都是人", "du1 shi4 li3 dou1 shi4 ren2"),
+    ],
+)  # fmt: skip
+def test_polyphones(text: str, pinyin: str) -> None:
+    assert spoken(text) == pinyin
+
+
+@pytest.mark.parametrize(
+    ("text", "pinyin"),
+    [
+        ("展览馆", "zhan2 lan2 guan3"), ("小老虎", "xiao3 lao2 hu3"), ("我很好", "wo3 hen2 hao3"),
+        ("我也想买雨伞", "wo2 ye3 xiang2 mai2 yu2 san3"), ("总理好", "zong2 li2 hao3"), ("老师好", "lao3 shi1 hao3"),
+        ("一个", "yi2 ge4"), ("一年", "yi4 nian2"), ("一起", "yi4 qi3"), ("一定", "yi2 ding4"), ("统一", "tong3 yi1"),
+        ("十一月一号", "shi2 yi1 yue4 yi1 hao4"), ("一百一十一", "yi4 bai3 yi1 shi2 yi1"), ("星期一", "xing1 qi1 yi1"),
+        ("一心一意", "yi4 xin1 yi2 yi4"), ("不对", "bu2 dui4"), ("不来", "bu4 lai2"), ("好不好", "hao3 bu5 hao3"),
+        ("看不见", "kan4 bu5 jian4"), ("看一看", "kan4 yi5 kan4"), ("看看", "kan4 kan5"), ("姐姐", "jie3 jie5"),
+        ("桌子", "zhuo1 zi5"), ("电子", "dian4 zi3"), ("石头", "shi2 tou5"), ("镜头", "jing4 tou2"),
+        ("朋友们", "peng2 you5 men5"), ("看过", "kan4 guo5"), ("一会儿", "yi2 huir4"), ("花儿", "huar1"),
+        ("女儿", "nv3 er2"), ("哪儿", "nar3"), ("小孩儿", "xiao3 hair2"),
+    ],
+)  # fmt: skip
+def test_tones_in_speech(text: str, pinyin: str) -> None:
+    assert spoken(text) == pinyin
+
+
+def test_breaks_are_those_of_databaker() -> None:
+    """Sentences of its label file: #0 within a prosodic word, #1 between two, #2 between phrases, #3 and #4 by marks."""
+    assert read("卡尔普陪外孙玩滑梯。") == "k a2 0 er2 0 p u3 2 p ei2 0 uai4 0 s uen1 1 uan2 0 h ua2 0 t i1"
+    assert read("邓小平与撒切尔会晤。，走") == (
+        "d eng4 0 x iao3 0 p ing2 2 v3 1 s a1 0 q ie4 0 er3 1 h uei4 0 u4 4 z ou3"
+    )
+
+
 @pytest.mark.parametrize("text", ["", "  ", "，。"])
 def test_nothing_to_read(text: str) -> None:
     with pytest.raises(UnisonError, match="nothing to read"):

@@ -14,6 +14,9 @@ from functools import cache
 from unison.text.arpabet import with_s
 from unison.text.data import rows
 
+_CONTEXT = 12
+"""Words on either side that a rule may look at."""
+
 
 @dataclass(frozen=True)
 class _Rule:
@@ -40,7 +43,8 @@ def phones_of(words: Sequence[str], tags: Sequence[str], place: int) -> tuple[st
     entry = _entry(words[place])
     assert entry is not None
     rules, plural = entry
-    before, after = (" ".join(part).lower() for part in (words[:place], words[place + 1 :]))
+    around = words[max(place - _CONTEXT, 0) : place], words[place + 1 : place + 1 + _CONTEXT]
+    before, after = (" ".join(part).lower() for part in around)
     rule = next((rule for rule in rules if rule.fits(tags[place], before, after)), rules[-1])
     return with_s(rule.phones) if plural else rule.phones
 

@@ -1,6 +1,7 @@
 """The user's own words: a file of pronunciations that come before every other.
 
-One entry a line, word and pronunciation separated by a tab (or several spaces), ``#`` begins a comment::
+One entry a line, word and pronunciation separated by a tab (or several spaces); ``#`` at the beginning or behind a space
+begins a comment::
 
     重庆	chong2 qing4
     GIF	JH IH1 F
@@ -24,6 +25,7 @@ from unison.errors import UnisonError
 from unison.text.markup import Break, Marked, Piece, Said, Text, spoken
 
 _MOST = 5
+_COMMENT = re.compile(r"(?:^|\s)#")
 _ENTRY = re.compile(r"(\S(?:.*?\S)?)\s*(?:\t| {2,})\s*(\S.*)")
 _READABLE = re.compile(r"[^\W_]")
 _LATIN = re.compile(r"[A-Za-z0-9À-ɏ]")
@@ -68,7 +70,7 @@ class Lexicon:
         entries: dict[str, str] = {}
         problems = []
         for number, line in enumerate(content.splitlines(), 1):
-            line = line.partition("#")[0].strip()
+            line = _COMMENT.split(line)[0].strip()
             if not line:
                 continue
             match = _ENTRY.fullmatch(line)

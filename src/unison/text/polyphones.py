@@ -15,6 +15,8 @@ from typing import Any
 from unison.text.data import rows
 from unison.text.segmentation import Cut, is_phrase
 
+_CONTEXT = 16
+"""Characters on either side that a rule may look at."""
 _COUNTS = frozenset("一二两三四五六七八九十几每这那哪半各某")
 
 
@@ -81,7 +83,7 @@ def _apply_rules(found: list[Syllables], run: str) -> None:
         counted = len(text) == 2 and text[0] in _COUNTS and word.cut.tag in ("m", "mq", "r")
         if len(text) == 1 or counted:
             at = place + len(text) - 1
-            before, after = run[:at], run[at + 1 :]
+            before, after = run[max(at - _CONTEXT, 0) : at], run[at + 1 : at + 1 + _CONTEXT]
             tag_before = found[index - 1].cut.tag if index else ""
             tag_after = found[index + 1].cut.tag if index + 1 < len(found) else ""
             for rule in _rules().get(text[-1], ()):
@@ -113,7 +115,7 @@ def _rules() -> dict[str, list[_Rule]]:
     rules: dict[str, list[_Rule]] = {}
     for character, before, after, tag_before, tag_after, reading in rows("polyphones.tsv", 6):
         tags = tuple(tag_before.split()), tuple(tag_after.split())
-        rule = _Rule(re.compile(before if before in ("", "^") else f"(?:{before})"), re.compile(after), *tags, reading)
+        rule = _Rule(re.compile(f"(?:{before})"), re.compile(after), *tags, reading)
         rules.setdefault(character, []).append(rule)
     return rules
 

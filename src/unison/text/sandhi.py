@@ -130,7 +130,7 @@ def _counts(text: str, index: int, word: Syllables, i: int) -> bool:
     if following in _COUNTING or (before and before in _BEFORE_A_COUNT) or following in _AFTER_A_COUNT:
         return True
     ends = i == len(word.cut.text) - 1
-    return word.cut.text in _LISTED or (ends and text[: index + 1].endswith(_LISTED))
+    return word.cut.text in _LISTED or (ends and text[max(index - 2, 0) : index + 1].endswith(_LISTED))
 
 
 @cache
