@@ -174,7 +174,8 @@ def _distance(a: list[str], b: list[str]) -> int:
         ("a minute detail", "minute", "M AY0 N UW1 T"), ("Wait a minute.", "minute", "M IH1 N AH0 T"),
         ("the Polish table", "Polish", "P OW1 L IH0 SH"), ("They refuse to go.", "refuse", "R IH0 F Y UW1 Z"),
         ("separate parts", "separate", "S EH1 P R AH0 T"), ("Separate them!", "Separate", "S EH1 P ER0 EY2 T"),
-        ("the apple", "the", "DH IY0"), ("the dog", "the", "DH AH0"), ("unhappyish", "unhappyish", "AH0 N HH AE1 P IY0 IH2 SH"),
+        ("the apple", "the", "DH IY0"), ("the dog", "the", "DH AH0"),
+        ("unhappyish", "unhappyish", "AH0 N HH AE1 P IY0 IH2 SH"),
     ],
 )  # fmt: skip
 def test_heteronyms(text: str, word: str, phones: str) -> None:

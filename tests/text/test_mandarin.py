@@ -8,7 +8,7 @@ import pytest
 
 from unison.errors import UnisonError
 from unison.text import frontend
-from unison.text.mandarin import syllable, words
+from unison.text.mandarin import readings, syllable, words
 
 
 def read(text: str) -> str:
@@ -144,10 +144,12 @@ def spoken(text: str) -> str:
         ("这块地很大", "zhe4 kuai4 di4 hen3 da4"), ("睡着了", "shui4 zhao2 le5"), ("别着急", "bie2 zhao2 ji2"),
         ("受不了", "shou4 bu5 liao3"), ("吃了饭", "chi1 le5 fan4"), ("为了你", "wei4 le5 ni3"),
         ("面积为三百平方米", "mian4 ji1 wei2 san1 bai3 ping2 fang1 mi3"),
-        ("老师教数学", "lao3 shi1 jiao1 shu4 xue2"), ("佛教", "fo2 jiao4"), ("一只猫只吃鱼", "yi4 zhi1 mao1 zhi3 chi1 yu2"),
+        ("老师教数学", "lao3 shi1 jiao1 shu4 xue2"), ("佛教", "fo2 jiao4"),
+        ("一只猫只吃鱼", "yi4 zhi1 mao1 zhi3 chi1 yu2"),
         ("种子种在地里", "zhong3 zi5 zhong4 zai4 di4 li3"), ("睡了一觉", "shui4 le5 yi2 jiao4"),
         ("倒了一杯水", "dao4 le5 yi4 bei1 shui3"), ("中了大奖", "zhong4 le5 da4 jiang3"), ("弹钢琴", "tan2 gang1 qin2"),
-        ("单老师很简单", "shan4 lao3 shi1 hen2 jian3 dan1"), ("曾先生曾经来过", "zeng1 xian1 sheng5 ceng2 jing1 lai2 guo5"),
+        ("单老师很简单", "shan4 lao3 shi1 hen2 jian3 dan1"),
+        ("曾先生曾经来过", "zeng1 xian1 sheng5 ceng2 jing1 lai2 guo5"),
         ("朝阳区", "chao2 yang2 qu1"), ("都市里都是人", "du1 shi4 li3 dou1 shi4 ren2"),
     ],
 )  # fmt: skip
@@ -174,7 +176,7 @@ def test_tones_in_speech(text: str, pinyin: str) -> None:
 
 
 def test_breaks_are_those_of_databaker() -> None:
-    """Sentences of its label file: #0 within a prosodic word, #1 between two, #2 between phrases, #3 and #4 by marks."""
+    """Sentences of its label file: 0 within a prosodic word, 1 between two, 2 between phrases, 3 and 4 by marks."""
     assert read("卡尔普陪外孙玩滑梯。") == "k a2 0 er2 0 p u3 2 p ei2 0 uai4 0 s uen1 1 uan2 0 h ua2 0 t i1"
     assert read("邓小平与撒切尔会晤。，走") == (
         "d eng4 0 x iao3 0 p ing2 2 v3 1 s a1 0 q ie4 0 er3 1 h uei4 0 u4 4 z ou3"

@@ -1,7 +1,7 @@
 """The user's own words: a file of pronunciations that come before every other.
 
-One entry a line, word and pronunciation separated by a tab (or several spaces); ``#`` at the beginning or behind a space
-begins a comment::
+One entry a line, word and pronunciation separated by a tab (or several spaces); ``#`` at the beginning or behind a
+space begins a comment::
 
     重庆	chong2 qing4
     GIF	JH IH1 F
