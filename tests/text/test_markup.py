@@ -111,6 +111,13 @@ def test_what_is_not_understood_is_read_as_text(text: str, read: str, warning: s
     assert frontend("english").read(text).warnings[0] == marked.warnings[0]
 
 
+def test_a_pronunciation_of_another_language_is_left_out() -> None:
+    found = frontend("mandarin").read("我[R EH1 D]")
+    assert found.symbols == frontend("mandarin").symbols("我")
+    assert found.warnings == ["R EH1 D: the Mandarin frontend has no arpabet: left out"]
+    assert frontend("english").read("one {ni3}").warnings == ["ni3: the English frontend has no pinyin: left out"]
+
+
 @pytest.mark.parametrize("text", ["a < b > c", "[laughs] so [1] it [B] is", "x <unk> y", "5 <6"])
 def test_plain_text_stays(text: str) -> None:
     marked = parse(text)

@@ -19,7 +19,7 @@ from unison.text.arpabet import VOWELS, with_d, with_s
 from unison.text.frontend import LanguageFrontend
 from unison.text.heteronyms import is_heteronym, phones_of
 from unison.text.letters import letter_to_sound
-from unison.text.markup import Break, Piece, Said
+from unison.text.markup import ARPABET, Break, Piece, Said
 from unison.text.reading import PLAIN, Prosody, Word
 from unison.text.tagging import tags
 
@@ -75,6 +75,7 @@ class EnglishFrontend(LanguageFrontend):
 
     name = "english"
     own_version = "2"
+    alphabet = ARPABET
 
     def words(self, pieces: Sequence[Piece]) -> tuple[list[Word], list[str], float]:
         """The words of pieces of normalised text, the characters that can't be read, and seconds before the first."""

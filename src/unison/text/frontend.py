@@ -72,6 +72,8 @@ class LanguageFrontend(Frontend):
     """One language's."""
 
     own_version: ClassVar[str]
+    alphabet: ClassVar[str]
+    """What pronunciations are given in."""
 
     @property
     def version(self) -> str:
@@ -87,9 +89,15 @@ class LanguageFrontend(Frontend):
 
     def read(self, text: str | Marked) -> Reading:
         marked = self.lexicon.applied(parse(text) if isinstance(text, str) else text)
+        who = f"the {self.name.capitalize()} frontend"
+        foreign = [piece for piece in marked.pieces if isinstance(piece, Said) and piece.alphabet != self.alphabet]
+        if foreign:
+            warnings = [f"{piece.text}: {who} has no {piece.alphabet}: left out" for piece in foreign]
+            own = [piece for piece in marked.pieces if piece not in foreign]
+            marked = Marked(own, [*marked.warnings, *warnings])
         pieces = _normalised(marked, self.name)
         words, skipped, lead = self.words(pieces)
-        return _reading(marked, pieces, words, skipped, lead, f"the {self.name.capitalize()} frontend")
+        return _reading(marked, pieces, words, skipped, lead, who)
 
 
 class AutoFrontend(Frontend):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from unison.text import sandhi
 from unison.text.frontend import LanguageFrontend
-from unison.text.markup import Break, Piece, Said
+from unison.text.markup import PINYIN, Break, Piece, Said
 from unison.text.phrasing import grouped
 from unison.text.pinyin import syllable
 from unison.text.polyphones import Syllables, readings_of
@@ -48,6 +48,7 @@ class MandarinFrontend(LanguageFrontend):
 
     name = "mandarin"
     own_version = "2"
+    alphabet = PINYIN
 
     def words(self, pieces: Sequence[Piece]) -> tuple[list[Word], list[str], float]:
         """The words of pieces of normalised text, the characters that can't be read, and seconds before the first."""
