@@ -47,7 +47,7 @@ def normalize(text: str, language: str = "auto") -> str:
         from unison.text.normalization import mandarin
 
         folded = "".join(mandarin.read(part) if language == MANDARIN else part for language, part in parts)
-    if wanted == ENGLISH or _LATIN.search(folded) or all(language == ENGLISH for language, _ in parts):
+    if _LATIN.search(folded) or any(language == ENGLISH for language, _ in parts):
         from unison.text.normalization import english
 
         folded = english.read(folded)

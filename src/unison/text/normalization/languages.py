@@ -17,13 +17,13 @@ _LATIN = re.compile("[A-Za-zÀ-ɏ]")
 _SCRIPT = {MANDARIN: _HAN, ENGLISH: _LATIN}
 # What stands together without a space, a Chinese character or Chinese punctuation; an atom has a digit or a sign.
 _CHUNK = re.compile(rf"[^\s{HAN}，。、！？；：（）【】《》“”‘’「」『』…—·]+")
-_NEEDS_A_READER = re.compile("[0-9%&@+=#$€£¥°±×÷√≈≠≤≥<>→∞π^]")
+_NEEDS_A_READER = re.compile(r"[0-9%&@+=#$€£¥°±×÷√≈≠≤≥<>→∞π^]|www\.|\.(?:com|cn|org|net)\b")
 _SENTENCE = re.compile(r"[^。！？\n]*?(?:[。！？\n]+|[.!?]+(?=\s)|\Z)")
 _WORDS = re.compile("[A-Za-zÀ-ɏ]+(?:'[a-z]+)?")
 # Between an atom and its neighbour: nothing that counts, or a mark that sets them apart.
 _APART = re.compile(r"[,，:：、;；()（）—…]")
 _ADDRESS = re.compile(r"https?:|www\.|@|\.(?:com|cn|org|net)\b", re.IGNORECASE)
-_NAME_NUMBER = re.compile(r"-?\d+(?:\.\d+)*")
+_NAME_NUMBER = re.compile(r"[A-Z]{0,3}-?\d+(?:\.\d+)*[A-Za-z]?")
 _AMOUNT = re.compile(r"[$€£]?\d[\d,.]*")
 _FAR = 200
 """Characters: a word further away is no neighbour."""
@@ -138,7 +138,7 @@ def _of_sentence(sentence: str) -> str | None:
 @lru_cache(maxsize=1)
 def _unit_names() -> frozenset[str]:
     units = {name for row in table("units") for name in _WORDS.findall(row["symbol"])}
-    return frozenset(units | {row["symbol"] for row in table("currencies")})
+    return frozenset(units | {row["symbol"] for row in table("currencies")} | {"No"})
 
 
 @lru_cache(maxsize=1)
