@@ -67,7 +67,7 @@ def test_no_digit_is_left(name: str) -> None:
 def test_a_language_alone_is_read_as_by_auto(name: str) -> None:
     """Sentences in one language need no one to say which."""
     for _, text, reading in items(name):
-        if name == "english" or not re.search("[A-Za-z]{4}", text):
+        if name == "english" or (re.search("[\u4e00-\u9fff]", text) and not re.search("[A-Za-z]{4}", text)):
             assert heard(normalize(text)) == heard(reading), text
 
 

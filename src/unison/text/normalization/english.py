@@ -284,7 +284,7 @@ def _fraction(value: str, match: re.Match[str]) -> str:
     above, below = int(match["n"]), int(value)
     if not below:
         return f"{cardinal(match['n'])} over zero"
-    if below == 1 or (below > 20 and below % 10 and below % 100) or above >= 10 * below:
+    if below == 1 or (above > below > 10) or (below > 20 and below % 10 and below % 100) or above >= 10 * below:
         return f"{cardinal(str(above))} over {cardinal(str(below))}"
     part = {2: "half", 4: "quarter"}.get(below) or ordinal(str(below))
     many = "halves" if below == 2 else part + "s"
@@ -303,13 +303,13 @@ def _month(value: str, match: re.Match[str]) -> str | None:
     return next((month for month in _MONTHS if month.startswith(value.capitalize()[:3])), None)
 
 
-def _minutes(value: str, match: re.Match[str]) -> str:
+def _minutes(value: str, match: re.Match[str], hour: str = "hour") -> str:
     """What follows an hour: thirty, oh five; on the hour o'clock, from 13 on hundred, nothing before AM or PM."""
     if int(value or 0):
         return " " + _after_hundreds(int(value))
     if match.groupdict().get("half"):
         return ""
-    return " o'clock" if 1 <= int(match["hour"]) <= 12 else " hundred"
+    return " o'clock" if 1 <= int(match[hour]) <= 12 else " hundred"
 
 
 def _day(value: str, match: re.Match[str]) -> str | None:
@@ -419,6 +419,7 @@ _READERS: dict[str, Reader] = {
     "day": _day,
     "hour": lambda value, match: cardinal(str(int(value))),
     "minutes": _minutes,
+    "tominutes": lambda value, match: _minutes(value, match, "tohour"),
     "counted": _counted,
     "single": _single,
     "money": _money,
@@ -438,13 +439,18 @@ _READERS: dict[str, Reader] = {
     "minutes_of": _duration("minute"),
     "the": lambda value, match: value or "the ",
     "series": lambda value, match: " ".join(cardinal(part) for part in value.split("-")),
+    "together": lambda value, match: cardinal(re.sub(r"\D", "", value)),
+    "hexadecimal": lambda value, match: " ".join(
+        _UNITS[int(c)] if c.isdigit() else c.upper() if c != ":" else "colon" for c in value
+    ),
+    "and_seconds": lambda value, match: f" and {_duration('second')(value, match)}" if int(value) else "",
     "roman_year": lambda value, match: year(str(number)) if (number := roman(value)) else None,
     "many": lambda value, match: _many(_units()[value]),
     "feet": lambda value, match: "foot" if value == "1" else "feet",
     "inches": lambda value, match: "inch" if value == "1" else "inches",
     "direction": lambda value, match: {"N": "north", "S": "south", "E": "east", "W": "west"}.get(value, ""),
     "single_or_word": lambda value, match: _units()[value]["english"] if value in _units() else value,
-    "math_word": lambda value, match: cardinal(value) if value.isdigit() else value.replace(")", ""),
+    "math_word": lambda value, match: cardinal(value) if value[0].isdigit() else value.replace(")", ""),
     "cardinal_or_ordinal": lambda value, match: ordinal(value) if match["o"] else cardinal(value),
     "year_any": lambda value, match: year(value) if len(value) == 4 else cardinal(value),
     "abbreviation_end": _abbreviation_at_end,
