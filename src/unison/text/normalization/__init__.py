@@ -7,6 +7,7 @@ import re
 from unison.errors import UnisonError
 from unison.text.normalization.folding import fold
 from unison.text.normalization.languages import ENGLISH, MANDARIN, pieces
+from unison.text.symbols import HAN
 
 __all__ = ["VERSION", "normalize"]
 
@@ -14,6 +15,8 @@ VERSION = "1"
 """Changes whenever the same text may be read in other words; part of the frontends' versions."""
 
 _LANGUAGES = {"auto": "auto", "english": ENGLISH, "en": ENGLISH, "mandarin": MANDARIN, "zh": MANDARIN}
+_LETTER = re.compile(f"[A-Za-zÀ-ɏ{HAN}]")
+_FULL_WIDTH = re.compile("[\u3000-\u303f\uff01-\uff5e\uffe5]")
 _LATIN = re.compile("[A-Za-z]")
 _SPACES = re.compile(r"(?<=\w) ([,.;:!?，。；：！？、）)](?=\s|$))")
 
@@ -41,13 +44,15 @@ def normalize(text: str, language: str = "auto") -> str:
         raise UnisonError(f"language={language!r}: expected one of {', '.join(_LANGUAGES)}")
     wanted = _LANGUAGES[language]
     folded = fold(text)
+    if wanted == "auto" and _FULL_WIDTH.search(text) and not _LETTER.search(folded):
+        wanted = MANDARIN
     parts = pieces(folded) if wanted == "auto" else [(wanted, folded)]
     # Imported here: the tables of a language are not read for the other.
     if any(language == MANDARIN for language, _ in parts):
         from unison.text.normalization import mandarin
 
         folded = "".join(mandarin.read(part) if language == MANDARIN else part for language, part in parts)
-    if wanted == ENGLISH or _LATIN.search(folded) or all(language == ENGLISH for language, _ in parts):
+    if _LATIN.search(folded) or any(language == ENGLISH for language, _ in parts):
         from unison.text.normalization import english
 
         folded = english.read(folded)

@@ -29,6 +29,16 @@ _MONTHS = [
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _ROMAN_NUMBER = re.compile("M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _SIGNS = {"-": "minus ", "+": "plus ", "±": "plus or minus "}
+_BEFORE_A_NOUN = re.compile(
+    r"(?:^|[^A-Za-z])(?:an?|the|this|that|his|her|my|our|their|your|one|another|each) $", re.IGNORECASE
+)
+# What follows an amount that is none of these is taken for the noun that the amount describes.
+_NOUN = re.compile(
+    r" (?!(?:of|to|from|in|away|per|and|or|at|on|for|above|below|more|less|wide|long|high|tall|deep|is|was|are|were|by|"
+    r"a|an|the|that|than|as|each|every|with|now|if|when|but|before|after|until)\b)[a-z]+"
+)
+_AROUND = 60
+"""Characters on each side."""
 _LONGEST = 15
 """Digits; a longer number is read digit by digit."""
 Rows = dict[str, dict[str, str]]
@@ -44,6 +54,13 @@ def _units() -> Rows:
 @lru_cache(maxsize=1)
 def _currencies() -> Rows:
     return {row["symbol"]: row for row in table("currencies")}
+
+
+@lru_cache(maxsize=1)
+def _abbreviations() -> dict[str, str]:
+    """Abbreviations; those read in lower case also as they begin a sentence."""
+    known = _readings("abbreviations", "abbreviation")
+    return {key[0].upper() + key[1:]: value for key, value in known.items() if value[0].islower()} | known
 
 
 @lru_cache(maxsize=8)
@@ -116,11 +133,15 @@ def spell(letters: str) -> str:
 
 
 def is_acronym(word: str) -> bool:
-    """Whether a word in capitals is read letter by letter: no dictionary has it, and it is short or can't be said."""
-    from unison.text.english import dictionary
+    """Whether a word in capitals is read letter by letter: it has no vowel, or the dictionary says so or lacks it."""
+    from unison.text import english
 
-    lower = word.lower()
-    return lower not in dictionary() and (len(word) <= 5 or not set(lower) & set("aeiouy"))
+    lower, known = word.lower(), english.dictionary()
+    if not set(lower) & set("aeiouy"):
+        return True
+    if lower in known:
+        return known[lower].replace("2", "1") == " ".join(english.spell(lower)).replace("2", "1")
+    return len(word) <= 5
 
 
 def address(text: str, dot: str = " dot ", at: str = " at ", number: Callable[[str], str] | None = None) -> str:
@@ -149,10 +170,13 @@ def _address_word(word: str) -> str:
     from unison.text.english import dictionary
 
     lower = word.lower()
-    if lower in _readings("address_words", "word"):
-        return _readings("address_words", "word")[lower]
-    said = len(lower) > 3 and set(lower) & set("aeiouy")
-    return lower if said or (len(lower) > 1 and lower in dictionary()) else spell(word)
+    if known := _readings("address_words", "word").get(lower):
+        return known
+    if _readings("acronyms", "acronym").get(word.upper()) == "" and len(word) > 2:
+        return spell(word)
+    if not set(lower) & set("aeiouy"):
+        return spell(word)
+    return lower if len(lower) > 3 or (len(lower) > 1 and lower in dictionary()) else spell(word)
 
 
 def _integer(value: int) -> list[str]:
@@ -190,10 +214,30 @@ def _is_one(number: str) -> bool:
     return number.lstrip("-+±") == "1"
 
 
+def _modifies(match: re.Match[str]) -> bool:
+    """Whether an amount stands before a noun that it describes, as in a 5kg bag, a $500 card."""
+    before, after = (
+        match.string[max(0, match.start() - 8) : match.start()],
+        match.string[match.end() : match.end() + 20],
+    )
+    return bool(_BEFORE_A_NOUN.search(before) and _NOUN.match(after))
+
+
+def _many(row: dict[str, str]) -> str:
+    return row["english_plural"] or _plural(row["english"])
+
+
 def _counted(value: str, match: re.Match[str]) -> str:
     """The name of a unit, as many of it as the group ``n`` says."""
     row = _units()[value]
-    return row["english"] if _is_one(match["n"]) else row["english_plural"] or _plural(row["english"])
+    return row["english"] if _is_one(match["n"]) or _modifies(match) else _many(row)
+
+
+def _duration(unit: str) -> Reader:
+    def read(value: str, match: re.Match[str]) -> str:
+        return f"{cardinal(str(int(value)))} {unit}{'' if int(value) == 1 else 's'}" if value else ""
+
+    return read
 
 
 def _single(value: str, match: re.Match[str]) -> str:
@@ -204,7 +248,8 @@ def _single(value: str, match: re.Match[str]) -> str:
 def _money(value: str, match: re.Match[str]) -> str:
     """An amount ``n`` of the currency: dollars and cents, or so many million dollars."""
     row = _currencies()[value]
-    one, many = row["english"], row["english_plural"] or _plural(row["english"])
+    one = row["english"]
+    many = one if _modifies(match) else _many(row)
     cent, cents = row["minor"], row["minor_plural"] or _plural(row["minor"])
     groups = match.groupdict()
     amount, scale = match["n"], groups.get("scale") or groups.get("word") or ""
@@ -239,7 +284,7 @@ def _fraction(value: str, match: re.Match[str]) -> str:
     above, below = int(match["n"]), int(value)
     if not below:
         return f"{cardinal(match['n'])} over zero"
-    if below == 1 or (below > 20 and below % 10 and below % 100) or above >= 10 * below:
+    if below == 1 or (above > below > 10) or (below > 20 and below % 10 and below % 100) or above >= 10 * below:
         return f"{cardinal(str(above))} over {cardinal(str(below))}"
     part = {2: "half", 4: "quarter"}.get(below) or ordinal(str(below))
     many = "halves" if below == 2 else part + "s"
@@ -258,13 +303,13 @@ def _month(value: str, match: re.Match[str]) -> str | None:
     return next((month for month in _MONTHS if month.startswith(value.capitalize()[:3])), None)
 
 
-def _minutes(value: str, match: re.Match[str]) -> str:
+def _minutes(value: str, match: re.Match[str], hour: str = "hour") -> str:
     """What follows an hour: thirty, oh five; on the hour o'clock, from 13 on hundred, nothing before AM or PM."""
-    if int(value):
+    if int(value or 0):
         return " " + _after_hundreds(int(value))
     if match.groupdict().get("half"):
         return ""
-    return " o'clock" if 1 <= int(match["hour"]) <= 12 else " hundred"
+    return " o'clock" if 1 <= int(match[hour]) <= 12 else " hundred"
 
 
 def _day(value: str, match: re.Match[str]) -> str | None:
@@ -294,22 +339,17 @@ def _acronym(value: str, match: re.Match[str]) -> str | None:
     """A word in capitals: as the table has it, letter by letter if it is no word; None where all is in capitals."""
     ending = match.groupdict().get("ending") or ""
     known = _readings("acronyms", "acronym").get(value)
-    if known is None and not is_acronym(value):
+    if known:
+        return known + ending
+    if (known is None and not is_acronym(value)) or _is_shouted(match):
         return None
-    if known is None and _is_shouted(match.string):
-        return None
-    if known == "" or known is None:
-        if known == "" and _is_shouted(match.string):
-            return None
-        known = spell(value)
-        ending = "'s" if ending == "s" else ending
-    return known + ending
+    return spell(value) + ("'s" if ending else "")
 
 
-def _is_shouted(text: str) -> bool:
-    if re.search("[a-z]", text):
-        return False
-    return len(re.findall("[A-Z]{2,}", text)) >= _SHOUTED
+def _is_shouted(match: re.Match[str]) -> bool:
+    """Whether all words around are in capitals, so that capitals tell nothing."""
+    around = match.string[max(0, match.start() - _AROUND) : match.end() + _AROUND]
+    return not re.search("[a-z]", around) and len(re.findall("[A-Z]{2,}", around)) >= _SHOUTED
 
 
 def _pointed(value: str, match: re.Match[str]) -> str:
@@ -333,15 +373,12 @@ def _roman_after_name(value: str, match: re.Match[str]) -> str | None:
     return None if value in _readings("acronyms", "acronym") else _roman_number(value, match)
 
 
-def _abbreviation(value: str, match: re.Match[str]) -> str | None:
-    return _readings("abbreviations", "abbreviation").get(value) or _readings("abbreviations", "abbreviation").get(
-        value.lower()
-    )
+def _abbreviation(value: str, match: re.Match[str]) -> str:
+    return _abbreviations()[value]
 
 
-def _abbreviation_at_end(value: str, match: re.Match[str]) -> str | None:
-    word = _abbreviation(value, match)
-    return f"{word}." if word and value.endswith(".") else word
+def _abbreviation_at_end(value: str, match: re.Match[str]) -> str:
+    return _abbreviations()[value] + ("." if value.endswith(".") else "")
 
 
 def _half(value: str, match: re.Match[str]) -> str:
@@ -359,7 +396,7 @@ def _name_number(value: str, match: re.Match[str]) -> str:
     return cardinal(value) if len(value) < 3 else in_pairs(value)
 
 
-def _gap(value: str, match: re.Match[str]) -> str:
+def gap(value: str, match: re.Match[str]) -> str:
     """A space where a letter or digit follows at once."""
     return " " if re.match("[A-Za-z0-9]", match.string[match.end() :][:1]) else ""
 
@@ -382,6 +419,7 @@ _READERS: dict[str, Reader] = {
     "day": _day,
     "hour": lambda value, match: cardinal(str(int(value))),
     "minutes": _minutes,
+    "tominutes": lambda value, match: _minutes(value, match, "tohour"),
     "counted": _counted,
     "single": _single,
     "money": _money,
@@ -389,20 +427,30 @@ _READERS: dict[str, Reader] = {
     "fraction": _fraction,
     "mixed": _mixed,
     "address": lambda value, match: address(value),
-    "gap": _gap,
+    "gap": gap,
     "letters": _letters,
     "half": _half,
     "sign": _sign,
     "optional": lambda value, match: cardinal(value) if value else "",
     "tollfree": lambda value, match: "hundred" if value == "800" else digits(value[1:]),
     "cents": _cents,
-    "seconds": lambda value, match: f"{cardinal(str(int(value)))} second{'' if int(value) == 1 else 's'}",
-    "many": lambda value, match: _units()[value]["english_plural"] or _plural(_units()[value]["english"]),
+    "seconds": _duration("second"),
+    "hours": _duration("hour"),
+    "minutes_of": _duration("minute"),
+    "the": lambda value, match: value or "the ",
+    "series": lambda value, match: " ".join(cardinal(part) for part in value.split("-")),
+    "together": lambda value, match: cardinal(re.sub(r"\D", "", value)),
+    "hexadecimal": lambda value, match: " ".join(
+        _UNITS[int(c)] if c.isdigit() else c.upper() if c != ":" else "colon" for c in value
+    ),
+    "and_seconds": lambda value, match: f" and {_duration('second')(value, match)}" if int(value) else "",
+    "roman_year": lambda value, match: year(str(number)) if (number := roman(value)) else None,
+    "many": lambda value, match: _many(_units()[value]),
     "feet": lambda value, match: "foot" if value == "1" else "feet",
     "inches": lambda value, match: "inch" if value == "1" else "inches",
-    "direction": lambda value, match: {"N": "north", "S": "south", "E": "east", "W": "west"}[value],
+    "direction": lambda value, match: {"N": "north", "S": "south", "E": "east", "W": "west"}.get(value, ""),
     "single_or_word": lambda value, match: _units()[value]["english"] if value in _units() else value,
-    "math_word": lambda value, match: cardinal(value) if value.isdigit() else value.replace(")", ""),
+    "math_word": lambda value, match: cardinal(value) if value[0].isdigit() else value.replace(")", ""),
     "cardinal_or_ordinal": lambda value, match: ordinal(value) if match["o"] else cardinal(value),
     "year_any": lambda value, match: year(value) if len(value) == 4 else cardinal(value),
     "abbreviation_end": _abbreviation_at_end,
@@ -425,7 +473,7 @@ def _grammar() -> Grammar:
         "glued_unit": alternatives([row["symbol"] for row in table("units")]),
         "sign": alternatives([symbol for symbol in currencies if not symbol.isalpha()]),
         "code": alternatives([symbol for symbol in currencies if symbol.isalpha() and symbol.isascii()]),
-        "abbr": alternatives([row["abbreviation"] for row in table("abbreviations")]),
+        "abbr": alternatives(list(_abbreviations())),
         "symbol": alternatives([row["symbol"] for row in table("symbols")]),
         "regent": alternatives([row["name"] for row in table("regents")]),
     }

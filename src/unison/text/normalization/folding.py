@@ -12,7 +12,8 @@ from unison.text.normalization.tables import table
 _KEPT = set("，。、！？；：（）［］｛｝【】《》〈〉「」『』“”‘’…—·")
 _DASHES = dict.fromkeys("‐‑⁃﹣－−", "-") | dict.fromkeys("–‒―", "–")
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
-_PICTURES = "\u2300-\u23ff\u2460-\u24ff\u2500-\u27bf\u2900-\u297f\u2b00-\u2bff\U0001f000-\U0001fbff"
+_PICTURES = "\u2300-\u23ff\u2500-\u27bf\u2900-\u297f\u2b00-\u2bff\U0001f000-\U0001fbff"
+_AS_TYPED = {"№": "No. ", "™": "™", "℠": ""}
 _SPOKEN_PICTURES = {"→", "⇒"}
 # One picture with all that shapes it: skin, hair, direction, joined people, flags of letters and of tags.
 _EMOJI = re.compile(
@@ -56,6 +57,8 @@ def _folded(character: str) -> str:
         return character
     if character in _DASHES:
         return _DASHES[character]
+    if character in _AS_TYPED:
+        return _AS_TYPED[character]
     if character.isspace():
         return " "
     if unicodedata.category(character) in _INVISIBLE:
@@ -67,6 +70,8 @@ def _folded(character: str) -> str:
     typed = unicodedata.normalize("NFKC", character)
     if _SQUARED.match(character):
         return re.sub(r"\d", r"^\g<0>", typed)
+    if "\u2460" <= character <= "\u2473":
+        return f" {typed} "
     if "⁄" in typed:
         return " " + typed.replace("⁄", "/")
     return "".join(_DASHES.get(each, each) for each in typed)
@@ -78,8 +83,6 @@ def _emoji(match: re.Match[str]) -> str:
         return picture
     if picture[0].isdigit() or picture[0] in "#*":
         return picture[0]
-    if 0x2460 <= ord(picture[0]) <= 0x24FF:
-        return unicodedata.normalize("NFKC", picture[0])
     text, sides = match.string, (match.start() - 1, match.end())
     around = [text[place] if 0 <= place < len(text) else " " for place in sides]
     chinese = any(_HAN_SIDE.match(character) for character in text)

@@ -17,14 +17,17 @@ _LATIN = re.compile("[A-Za-zÀ-ɏ]")
 _SCRIPT = {MANDARIN: _HAN, ENGLISH: _LATIN}
 # What stands together without a space, a Chinese character or Chinese punctuation; an atom has a digit or a sign.
 _CHUNK = re.compile(rf"[^\s{HAN}，。、！？；：（）【】《》“”‘’「」『』…—·]+")
-_NEEDS_A_READER = re.compile("[0-9%&@+=#$€£¥°±×÷√≈≠≤≥<>→∞π^]")
+_NEEDS_A_READER = re.compile(r"[0-9%&@+=#$€£¥°±×÷√≈≠≤≥<>→∞π^]|www\.|\.(?:com|cn|org|net)\b")
 _SENTENCE = re.compile(r"[^。！？\n]*?(?:[。！？\n]+|[.!?]+(?=\s)|\Z)")
+_WORD = re.compile("[A-Za-zÀ-ɏ]{2,}|[A-Za-z]'[A-Za-z]")
 _WORDS = re.compile("[A-Za-zÀ-ɏ]+(?:'[a-z]+)?")
 # Between an atom and its neighbour: nothing that counts, or a mark that sets them apart.
 _APART = re.compile(r"[,，:：、;；()（）—…]")
 _ADDRESS = re.compile(r"https?:|www\.|@|\.(?:com|cn|org|net)\b", re.IGNORECASE)
-_NAME_NUMBER = re.compile(r"-?\d+(?:\.\d+)*")
-_AMOUNT = re.compile(r"[$€£]?\d[\d,.]*")
+_NAME_NUMBER = re.compile(r"[A-Z]{0,3}-?\d+(?:\.\d+)*[A-Za-z]?")
+_AMOUNT = re.compile(r"[$€£]?\d[\d,.]*[A-Z]?")
+_QUOTES = "\"'()[]{}.,!?"
+_YEN = re.compile("(?<![A-Z])¥")
 _FAR = 200
 """Characters: a word further away is no neighbour."""
 
@@ -51,7 +54,8 @@ def pieces(text: str) -> list[tuple[str, str]]:
     result: list[tuple[str, str]] = []
     for sentence in _SENTENCE.finditer(text):
         result += _pieces(sentence[0], _of_sentence(sentence[0]) or _of_sentence(text) or MANDARIN)
-    return result
+    # Beside Chinese the sign is that of the yuan.
+    return [(language, _YEN.sub("CN¥", piece) if language == ENGLISH else piece) for language, piece in result]
 
 
 def _pieces(sentence: str, default: str) -> list[tuple[str, str]]:
@@ -86,11 +90,11 @@ def _language(sentence: str, atom: re.Match[str], default: str) -> str:
         return default
     if left.language == MANDARIN:
         # 买了3 apples: it counts what follows; a time or a date with Chinese before it belongs to that.
-        counts = _AMOUNT.fullmatch(atom[0]) and _is_word(right.word) and not left.text.startswith("第")
+        counts = _AMOUNT.fullmatch(atom[0].strip(_QUOTES)) and _is_word(right.word) and not left.text.startswith("第")
         return ENGLISH if counts else MANDARIN
     # iPhone 15发布: part of a name, unless a measure word follows or the name is an abbreviation.
     measured = _measures().match(right.text)
-    named = _NAME_NUMBER.fullmatch(atom[0]) and not (left.word.isupper() and len(left.word) < 4)
+    named = _NAME_NUMBER.fullmatch(atom[0].strip(_QUOTES)) and not (left.word.isupper() and len(left.word) < 4)
     if measured or (right.touches and not named):
         return MANDARIN
     return ENGLISH
@@ -115,7 +119,7 @@ def _is_half_of_day(word: str) -> bool:
 def _neighbour(sentence: str, place: int, step: int) -> _Neighbour | None:
     """The nearest word to the right (step 1) or left (step -1) of a place."""
     outwards = sentence[place : place + _FAR] if step > 0 else sentence[max(0, place - _FAR) : place][::-1]
-    found = [match for match in (_HAN.search(outwards), _LATIN.search(outwards)) if match]
+    found = [match for match in (_HAN.search(outwards), _WORD.search(outwards)) if match]
     if not found:
         return None
     nearest = min(found, key=lambda match: match.start())
@@ -138,7 +142,7 @@ def _of_sentence(sentence: str) -> str | None:
 @lru_cache(maxsize=1)
 def _unit_names() -> frozenset[str]:
     units = {name for row in table("units") for name in _WORDS.findall(row["symbol"])}
-    return frozenset(units | {row["symbol"] for row in table("currencies")})
+    return frozenset(units | {row["symbol"] for row in table("currencies")} | {"No"})
 
 
 @lru_cache(maxsize=1)

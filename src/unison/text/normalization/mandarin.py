@@ -16,6 +16,7 @@ from unison.text.normalization.tables import table
 _DIGITS = "零一二三四五六七八九"
 _SIGNS = {"-": "负", "+": "正", "±": "正负"}
 _SCALES = {"k": "千", "K": "千", "w": "万", "M": "百万", "B": "十亿", "million": "百万", "billion": "十亿"}
+_ROUND = ("100", "1000", "10000")
 _LONGEST = 16
 """Digits; a longer number is read digit by digit."""
 _HAN_BETWEEN_SPACES = re.compile(r" *([\u4e00-\u9fff]+) *")
@@ -104,13 +105,11 @@ def _amount(value: str, match: re.Match[str]) -> str:
 
 def _measured(value: str, match: re.Match[str]) -> str:
     """A number ``n`` of a unit: 五公里, 每小时五公里, 百分之五."""
-    groups = match.groupdict()
-    name, sign = _names("units")[value], _SIGNS.get(groups.get("s") or "", "")
-    if "{}" in name:
-        before, _, after = name.partition("{}")
-        number = cardinal(match["n"]) if after == "" else count(match["n"])
-        return sign + before + number + after if after == "" else before + sign + number + after
-    return sign + count(match["n"]) + name
+    name, sign, number = _names("units")[value], match["s"] or "", match["n"]
+    if name.endswith("{}"):
+        return _SIGNS.get(sign, "") + name.format("百" if number == "100" else cardinal(number))
+    words = _SIGNS[sign] + cardinal(number) if sign else count(number)
+    return name.format(words) if "{}" in name else words + name
 
 
 def _unit(value: str, match: re.Match[str]) -> str:
@@ -126,7 +125,8 @@ def _range_of_rates(value: str, match: re.Match[str]) -> str:
 
 
 def _fraction(value: str, match: re.Match[str]) -> str:
-    return f"{cardinal(value)}分之{cardinal(match['n'])}"
+    """The numerator ``n`` of the denominator: 三分之一, 百分之一."""
+    return f"{cardinal(value).removeprefix('一') if value in _ROUND else cardinal(value)}分之{cardinal(match['n'])}"
 
 
 def _roman(value: str, match: re.Match[str]) -> str | None:
@@ -158,22 +158,27 @@ _READERS: dict[str, Reader] = {
     "scale": lambda value, match: _SCALES.get(value, value),
     "currency": lambda value, match: _names("currencies")[value],
     "minutes": _minutes,
+    "plate": lambda value, match: "".join(digits(c) if c.isdigit() else c for c in value),
     "minutes0": lambda value, match: _minutes(value, match) or "零分",
     "seconds": _seconds,
     "extension": lambda value, match: "转" if value else "",
     "and_ratio": lambda value, match: f"比{cardinal(value)}" if value else "",
     "unit_or_word": lambda value, match: _names("units").get(value, value),
-    "math_word": lambda value, match: cardinal(value) if value.isdigit() else value.replace(")", ""),
+    "math_word": lambda value, match: cardinal(value) if value[0].isdigit() else value.replace(")", ""),
     "half": _half,
     "amount": _amount,
     "measured": _measured,
     "unit": _unit,
     "range_of": _range_of_rates,
     "fraction": _fraction,
+    "minus": lambda value, match: "负" if value == "-" else "",
+    "direction": lambda value, match: {"N": "北纬", "S": "南纬", "E": "东经", "W": "西经"}[value],
+    "model": lambda value, match: (value[0] if value[0].isalpha() else "") + digits(value),
     "roman": _roman,
     "address": _address,
     "name_number": _name_number,
-    "upper": lambda value, match: value.upper(),
+    "letters": lambda value, match: english.spell(value),
+    "gap": english.gap,
     "symbol": lambda value, match: _names("symbols")[value],
 }
 
