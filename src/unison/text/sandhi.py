@@ -7,7 +7,7 @@ from functools import cache
 
 from unison.text.data import lines
 from unison.text.polyphones import Syllables
-from unison.text.segmentation import is_word
+from unison.text.segmentation import is_phrase, is_word
 
 # 一 keeps its first tone where it counts: in 第一, 十一, 一九九八, 一月.
 _COUNTING = frozenset("零〇一二三四五六七八九十")
@@ -29,6 +29,7 @@ _LISTED = (
     "一一",
     "一等奖",
 )
+_FULL = {"zi5": "zi3", "tou5": "tou2"}
 _ENDINGS = frozenset("子头")
 """Spoken without a tone behind a noun, but for those of ``data/full_tone.txt``."""
 # Aspect: 看过, but not the verbs that 过 is part of.
@@ -50,10 +51,11 @@ def neutral(words: Sequence[Syllables]) -> None:
             len(text) == 3 and text[1] in "一不" and (text[0] == text[2] or (text[1] == "不" and word.cut.tag in "vl"))
         ):
             _soften(word, 1)
-        elif len(text) > 2:
-            for start in range(len(text) - 1):
-                if text[start : start + 2] in _neutral_words():
-                    _soften(word, start + 1)
+        elif text[-2:] in _full_tone() and word.pinyin[-1] in _FULL:  # dictionaries have both
+            word.pinyin[-1] = _FULL[word.pinyin[-1]]
+        for start in range(len(text) - 2):
+            if text[start : start + 2] in _neutral_words():
+                _soften(word, start + 1)
 
 
 def yi_and_bu(words: Sequence[Syllables]) -> None:
@@ -115,8 +117,9 @@ def _ends_neutral(text: str, tag: str) -> bool:
         return True
     if text[-1] in _ENDINGS:
         return tag[:1] == "n" and text[-2:] not in _full_tone()
-    doubled_verb = len(text) == 2 and text[0] == text[1] and tag.startswith("v")
-    return text.endswith("们") or doubled_verb
+    of_a_verb = len(text) == 2 and tag.startswith("v")
+    aspect = text[-1] == "过" and not is_phrase(text)
+    return text.endswith("们") or (of_a_verb and (aspect or text[0] == text[1]))
 
 
 def _soften(word: Syllables, i: int) -> None:
