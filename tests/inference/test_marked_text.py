@@ -38,7 +38,7 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> EmotiVoiceSynthesizer:
         symbols=symbols,
         statistics=described.statistics | {"f0_mean": 200.0, "f0_std": 50.0},
         trained={"vocoder": 1},
-        frontend={"name": "auto", "version": "1", "lexicon": "现在\tchang2\n"},
+        frontend={"name": "auto", "version": "1", "lexicon": "现在\tchong2\n"},
     )
     made = build_voice(described).eval()
     torch.nn.init.constant_(made.model.acoustic.duration_predictor.out.bias, 1.6)
@@ -115,9 +115,9 @@ def test_marked_texts_in_a_batch_sound_as_alone(voice: EmotiVoiceSynthesizer) ->
 
 
 def test_own_words_of_the_contract_and_of_the_call(voice: EmotiVoiceSynthesizer) -> None:
-    assert voice.frontend.symbols("现在")[1:-1] == ["ch", "ang2"]
+    assert voice.frontend.symbols("现在")[1:-1] == ["ch", "ong2"]
     assert voice.frontend.symbols("three")[1:-1] == ["[HH]", "[EH1]", "[L]"]
-    np.testing.assert_array_equal(speak(voice, "我去{chang2}"), speak(voice, "我去现在"))
+    np.testing.assert_array_equal(speak(voice, "我去{chong2}"), speak(voice, "我去现在"))
 
 
 def test_what_can_not_be_read_is_left_out_with_a_warning(

@@ -35,6 +35,10 @@ def test_auto_marks_where_the_language_changes() -> None:
     assert symbols[back + 1 : -1] == frontend("mandarin").symbols("你呢")[1:-1]
 
 
+def test_what_can_not_be_read_changes_no_language() -> None:
+    assert frontend("auto").symbols("one ж two") == frontend("english").symbols("one two")
+
+
 @pytest.mark.parametrize(
     ("text", "pieces"),
     [

@@ -115,10 +115,12 @@ class AutoFrontend(Frontend):
         pieces = _normalised(marked, "auto")
         words: list[Word] = []
         skipped: list[str] = []
-        lead = 0.0
+        lead, spoken = 0.0, ""
         for language, run in _runs(pieces):
             found, unknown, silence = _language(language).words(run)
-            if words and found and words[-1].pause[-1] < "2" and not silence:
+            changes = bool(words and found) and language != spoken
+            spoken = language if found else spoken
+            if changes and words[-1].pause[-1] < "2" and not silence:
                 words[-1] = replace(words[-1], pause="eng_cn_sp" if language == "mandarin" else "cn_eng_sp")
             if words and silence:
                 words[-1] = replace(words[-1], silence=(words[-1].silence or 0.0) + silence)
