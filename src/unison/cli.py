@@ -52,7 +52,7 @@ COMMANDS = {
         "unison.inference.run:infer",
         "unison.config.infer:InferConfig",
         'python infer.py ckpt=outputs/demo text="Hello, world" speaker=alice',
-        ("ckpt", "text", "text_file", "speaker", "prompt", "reference", "adapters", "out", "style_path"),
+        ("ckpt", "text", "text_file", "speaker", "prompt", "reference", "adapters", "out", "style_path", "lexicon"),
         short={"compile": "compile.mode"},
     ),
     "prepare": Command(
@@ -149,6 +149,13 @@ COMMANDS = {
         "unison.config.tools:ResynthesizeConfig",
         "unison resynthesize ckpt=outputs/codec recordings=[a.wav,folder] out=heard",
         ("ckpt", "recordings", "out"),
+    ),
+    "text": Command(
+        "show how a text is read: in words, in symbols, and why",
+        "unison.text.show:run",
+        "unison.config.tools:TextToolConfig",
+        'unison text text="It is 5 o\'clock in 重庆"',
+        ("text", "lexicon"),
     ),
     "bench": Command(
         "measure speed and memory on this machine",

@@ -31,7 +31,7 @@ REQUIRED = {
     ("style", "bert"): ["style.path=encoder"],
 }
 """What a choice leaves for its user to say."""
-BARE = {name: f"{name}=x" for name in ("ckpt", "out", "recordings", "a", "b")} | {"speakers": "speakers=[x]"}
+BARE = {name: f"{name}=x" for name in ("ckpt", "out", "recordings", "a", "b", "text")} | {"speakers": "speakers=[x]"}
 """The same of the roots without groups."""
 
 

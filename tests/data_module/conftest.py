@@ -11,6 +11,7 @@ import soundfile
 from unison.audio.geometry import AudioGeometry
 from unison.prepare import prepare
 from unison.prepare.config import DataConfig
+from unison.text import frontend
 
 GEOMETRY = AudioGeometry(n_fft=512, win_length=512, hop_length=128, n_mels=20)
 CLIPS = 45
@@ -45,4 +46,4 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines.append(f"{index:02d}.wav|{text}|{speaker}|{('', 'sad', 'happy')[index % 3]}|{prompt}|{split}")
     (raw / "metadata.csv").write_text("\n".join(lines))
     data = DataConfig(name="mini", corpus="csv", raw=str(raw), workers=1)
-    return prepare(data, GEOMETRY, "english", root / "out", LengthEncoder(), progress=False)
+    return prepare(data, GEOMETRY, frontend("english"), root / "out", LengthEncoder(), progress=False)

@@ -131,7 +131,7 @@ def test_chinese_on_the_command_line_of_a_shell(run_folder: Path, tmp_path: Path
     assert done.returncode == 2
     assert done.stderr == (
         "error: the English frontend can't read '你' (U+4F60), '好' (U+597D), '世' (U+4E16), '界' (U+754C)"
-        " in '你好，世界'; remove or spell them out\n"
+        ": there is nothing to read in '你好，世界'\n"
     )
     assert not any(tmp_path.iterdir())
 

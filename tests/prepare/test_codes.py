@@ -22,6 +22,7 @@ from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.prepare import prepare
 from unison.prepare.codes import prepare_codes, prepare_voices, table_name
 from unison.prepare.config import DataConfig
+from unison.text import frontend
 
 from .conftest import GEOMETRY, make_corpus
 
@@ -37,7 +38,7 @@ def codec() -> Codec:
 def prepared(tmp_path: Path, config: Callable[..., DataConfig]) -> Path:
     """Twelve clips of seven lengths."""
     make_corpus(tmp_path / "raw", 12)
-    return prepare(config(), GEOMETRY, "english", tmp_path / "prepared", progress=False)
+    return prepare(config(), GEOMETRY, frontend("english"), tmp_path / "prepared", progress=False)
 
 
 def test_every_recording_has_the_codes_that_it_has_alone(prepared: Path, codec: Codec) -> None:

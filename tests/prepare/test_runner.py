@@ -24,6 +24,7 @@ from unison.prepare import features as features_module
 from unison.prepare import prepare, staleness
 from unison.prepare.config import DataConfig
 from unison.prepare.store import FeatureStore
+from unison.text import frontend
 
 from .conftest import GEOMETRY, RATE, make_corpus, voice, write_table
 
@@ -32,7 +33,7 @@ WRITTEN = (*FEATURES, "manifest.jsonl", "rejects.jsonl", "corpus.json", "journal
 
 
 def run(config: DataConfig, folder: Path, style: object | None = None) -> Corpus:
-    return Corpus(prepare(config, GEOMETRY, "english", folder, style, progress=False))  # type: ignore[arg-type]
+    return Corpus(prepare(config, GEOMETRY, frontend("english"), folder, style, progress=False))  # type: ignore[arg-type]
 
 
 def rejects(folder: Path) -> dict[str, str]:
@@ -227,7 +228,9 @@ from pathlib import Path
 from tests_conftest import GEOMETRY
 from unison.prepare import prepare
 from unison.prepare.config import DataConfig
+from unison.text import frontend
 from unison.prepare.store import FeatureStore
+from unison.text import frontend
 
 add = FeatureStore.add
 remembered = []
@@ -249,7 +252,7 @@ FeatureStore.add = dying_add
 if __name__ == "__main__":
     raw, out, workers = sys.argv[1:]
     data = DataConfig(name="mini", corpus="csv", raw=raw, workers=int(workers))
-    prepare(data, GEOMETRY, "english", Path(out), progress=False)
+    prepare(data, GEOMETRY, frontend("english"), Path(out), progress=False)
 """
 
 
@@ -480,8 +483,8 @@ def test_style_vectors_are_computed_once_a_text(tmp_path: Path, config: Config) 
     assert grown.style_table[grown.utterances[7].content_row][0] == len("eleven")
 
     other = CountingEncoder("other")
-    assert staleness(config(), GEOMETRY, "english", tmp_path / "out", again) is None  # type: ignore[arg-type]
-    assert "another encoder" in str(staleness(config(), GEOMETRY, "english", tmp_path / "out", other))  # type: ignore[arg-type]
+    assert staleness(config(), GEOMETRY, frontend("english"), tmp_path / "out", again) is None  # type: ignore[arg-type]
+    assert "another encoder" in str(staleness(config(), GEOMETRY, frontend("english"), tmp_path / "out", other))  # type: ignore[arg-type]
     run(config(), tmp_path / "out", other)
     assert len(set(other.asked)) == 5
 
@@ -491,15 +494,15 @@ def test_staleness(tmp_path: Path, config: Config) -> None:
     rows = make_corpus(raw, 4)
 
     def stale(**fields: object) -> str | None:
-        return staleness(config(**fields), GEOMETRY, "english", out)
+        return staleness(config(**fields), GEOMETRY, frontend("english"), out)
 
     assert "not prepared" in str(stale())
     run(config(), out)
     assert stale() is None
     assert stale(workers=3, max_reject_share=0.5, name="other") is None
     assert "data" in str(stale(max_seconds=5.0))
-    assert "features" in str(staleness(config(), type(GEOMETRY)(), "english", out))
-    assert "frontend" in str(staleness(config(), GEOMETRY, "auto", out))
+    assert "features" in str(staleness(config(), type(GEOMETRY)(), frontend("english"), out))
+    assert "frontend" in str(staleness(config(), GEOMETRY, frontend("auto"), out))
 
     os.utime(raw / "clip001.wav", ns=(1, 1))
     assert "raw" in str(stale())
@@ -523,9 +526,9 @@ def test_a_corpus_in_the_home_folder(tmp_path: Path, config: Config, monkeypatch
     make_corpus(tmp_path / "raw", 2)
     corpus = run(config(raw="~/raw"), tmp_path / "out")
     assert corpus.utterances[0].audio == str(tmp_path / "raw" / "clip000.wav")
-    assert staleness(config(raw="~/raw"), GEOMETRY, "english", tmp_path / "out") is None
+    assert staleness(config(raw="~/raw"), GEOMETRY, frontend("english"), tmp_path / "out") is None
     os.utime(tmp_path / "raw" / "clip001.wav", ns=(1, 1))
-    assert "raw" in str(staleness(config(raw="~/raw"), GEOMETRY, "english", tmp_path / "out"))
+    assert "raw" in str(staleness(config(raw="~/raw"), GEOMETRY, frontend("english"), tmp_path / "out"))
 
 
 def test_lost_features_are_computed_again(tmp_path: Path, config: Config) -> None:

@@ -27,12 +27,16 @@ def test_auto_takes_the_language_of_the_text() -> None:
 
 
 def test_auto_marks_where_the_language_changes() -> None:
-    symbols = frontend("auto").symbols("我喜欢hello world，你呢？")
+    symbols = frontend("auto").symbols("我喜欢hello world你呢？")
     change = symbols.index("cn_eng_sp")
     back = symbols.index("eng_cn_sp")
     assert symbols[1:change] == frontend("mandarin").symbols("我喜欢")[1:-1]
     assert symbols[change + 1 : back] == frontend("english").symbols("hello world")[1:-1]
     assert symbols[back + 1 : -1] == frontend("mandarin").symbols("你呢")[1:-1]
+
+
+def test_what_can_not_be_read_changes_no_language() -> None:
+    assert frontend("auto").symbols("one ж two") == frontend("english").symbols("one two")
 
 
 @pytest.mark.parametrize(

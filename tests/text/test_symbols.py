@@ -53,10 +53,9 @@ def test_a_missing_pause_is_read_as_the_nearest_of_its_language() -> None:
 
 
 def test_words_whose_sounds_are_unknown() -> None:
-    english = frontend("english").symbols
     table = ["_", "<sos/eos>", "[W]", "[AH1]", "[N]", "[T]", "[UW1]", "."]
-    assert unread("One two.", english("One two."), english, [*table, "engsp1"]) == {}
-    found = unread("One joy!", english("One joy!"), english, table)
+    assert _unread("english", "One two.", [*table, "engsp1"]) == {}
+    found = _unread("english", "One joy!", table)
     assert found == {"joy": ["[JH]", "[OY1]"], "": ["engsp1"]}
     told = explained(found, table)
     assert told[:2] == [
@@ -64,9 +63,19 @@ def test_words_whose_sounds_are_unknown() -> None:
         "text: this voice has never learnt engsp1 (the gap between English words: it knows single words)",
     ]
     assert told[2].endswith("""unison extend ckpt=… out=… 'symbols=["[JH]","[OY1]","engsp1"]'""")
-    mandarin = frontend("mandarin").symbols
-    known = mandarin("你好")
-    assert list(unread("你好吗", mandarin("你好吗"), mandarin, known)) == ["吗"]
+    known = frontend("mandarin").symbols("你好")
+    assert list(_unread("mandarin", "你好吗", known)) == ["吗"]
+
+
+def test_an_r_coloured_final_falls_back_on_the_plain_one() -> None:
+    assert to_ids(["uor3", "b"], ["_", "<sos/eos>", "b", "uo3", "er2"]) == [3, 2]
+    with pytest.raises(UnisonError, match="uor3"):
+        to_ids(["uor3"], ["_", "<sos/eos>", "uo2"])
+
+
+def _unread(name: str, text: str, table: list[str]) -> dict[str, list[str]]:
+    found = frontend(name).read(text)
+    return unread(((word.text, word.symbols) for word in found.words), found.symbols, table)
 
 
 def test_near_symbols_differ_in_tone_or_stress() -> None:

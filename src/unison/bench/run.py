@@ -15,6 +15,7 @@ from unison.bench import speech
 from unison.bench.preparation import preparation
 from unison.bench.runs import compose_train
 from unison.bench.speech import FULL, SMALL
+from unison.bench.text import reading
 from unison.config.tools import BenchConfig
 from unison.config.validate import nearest, validate
 from unison.errors import UnisonError
@@ -178,6 +179,9 @@ CASES: dict[str, Callable[[BenchConfig], list[Case]]] = {
         ("first sentence of the small model", speech.startup_speech, ()),
     ],
     "loading": lambda _: [("exported emotivoice + hifigan V1", speech.loading, ())],
+    "text": lambda _: [
+        (f"text to symbols: {language}", reading, (language,)) for language in ("mandarin", "english", "auto")
+    ],
 }
 """What can be measured."""
 

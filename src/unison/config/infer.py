@@ -66,6 +66,9 @@ class InferConfig(SpeakConfig):
     out: str | None
     """A .wav or .flac file; with several texts a folder. Null writes to outputs/speech. A .json with the same name lies
     beside each."""
+    lexicon: str | None
+    """A file of words and how they are said, one a line (see the README), beside those that the voice was trained with
+    (emotivoice)."""
     play: bool
     """Play what was spoken, where the machine has a player."""
     precision: str | None

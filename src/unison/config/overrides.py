@@ -11,7 +11,7 @@ from unison.errors import UnisonError
 
 _DATA_TEXTS = ("raw", "speaker", "licence", "source", "style.prompt")
 PREPARE_TEXTS = (
-    *("outputs", "style.path"),
+    *("outputs", "style.path", "text.lexicon"),
     *(f"data.{name}" for name in _DATA_TEXTS),
     *(f"data.corpora.*.{name}" for name in _DATA_TEXTS),
 )

@@ -19,6 +19,8 @@ class TextConfig:
     frontend: str
     """auto (by script), english (ARPAbet), mandarin (initials and finals with tones) or characters (of any
     language)."""
+    lexicon: str | None = None
+    """A file of words and how they are said, one a line (see the README); checkpoints carry its entries."""
 
 
 @dataclass

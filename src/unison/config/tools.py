@@ -126,11 +126,25 @@ class DataCardConfig(PrepareConfig):
 
 
 @dataclass
+class TextToolConfig:
+    """Show how a text is read."""
+
+    text: str
+    """The text, as typed."""
+    frontend: str
+    """auto (by script), english, mandarin or characters."""
+    lexicon: str | None
+    """A file of words and how they are said."""
+    format: str
+    """text for people, json for programs."""
+
+
+@dataclass
 class BenchConfig:
     """Measure this machine."""
 
     what: list[str]
-    """Any of prepare, synthesis, training, decoding, first_sound, language_training, loader, startup, loading."""
+    """Any of prepare, text, synthesis, training, decoding, first_sound, language_training, loader, startup, loading."""
     models: list[str] | None
     """Of language models: any of metavoice_tiny, metavoice_small, metavoice_1b; null takes all, but on a
     processor not metavoice_1b."""

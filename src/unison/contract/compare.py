@@ -60,7 +60,7 @@ def compare(a: Contract, b: Contract) -> list[Difference]:
         *_labels(a, b),
         *_fields("audio", a.geometry, b.geometry, _audio_meaning, free=_LOSSES if a.kind == "codec" else _NONE),
         *_fields("statistics", a.statistics, b.statistics, _statistics_meaning, free=_PACE.__contains__),
-        *_fields("frontend", a.frontend, b.frontend, _frontend_meaning),
+        *_fields("frontend", a.frontend, b.frontend, _frontend_meaning, free="lexicon".__eq__),
         *_fields("style", _identity(a), _identity(b), "a prompt would mean something else to the model"),
         *_fields("model", {"kind": a.kind, "family": a.family}, {"kind": b.kind, "family": b.family}, "another model"),
         *_fields("model", _leaves(x.get("model")), _leaves(y.get("model")), _LAYERS, free=_TRAINING_SIZES),
@@ -167,6 +167,8 @@ def _statistics_meaning(field: str, a: Any, b: Any) -> str:
 
 
 def _frontend_meaning(field: str, a: Any, b: Any) -> str:
+    if field == "lexicon":
+        return "some words would be pronounced otherwise"
     if field == "version":
         return "the same text may be read as other symbols: mispronounced words"
     return "text would be read as another language's symbols"

@@ -61,7 +61,7 @@ class Contract:
     style: dict[str, Any] = field(default_factory=dict)
     """The style encoder's identity, as the encoder gives it."""
     frontend: dict[str, str] = field(default_factory=dict)
-    """The text frontend's `name` and `version`."""
+    """The text frontend's `name` and `version`, and the user's own words as `lexicon`, where there are any."""
     tokenizer: dict[str, Any] = field(default_factory=dict)
     """The byte-pair tokenizer of a language model, as :class:`unison.text.bpe.BytePairs` gives it."""
     precision: dict[str, str] = field(default_factory=dict)

@@ -36,6 +36,12 @@ def run(cfg: DictConfig) -> None:
         print(f"{found.path}\n\n{describe(contract)}")
 
 
+def _frontend(identity: Mapping[str, str]) -> str:
+    own = identity.get("lexicon", "").count("\n")
+    words = f", {own} {'words' if own > 1 else 'word'} of its own" if own else ""
+    return f"{identity['name']} {identity['version']}{words}"
+
+
 def describe(contract: Contract) -> str:
     """The contract in sections of aligned lines; long lists are cut, with their lengths."""
     lists = {"speakers": contract.speakers, "symbols": contract.symbols}
@@ -44,7 +50,7 @@ def describe(contract: Contract) -> str:
             "kind": contract.kind,
             "family": contract.family,
             **{name: _listed(names) for name, names in lists.items() if names},
-            **({"frontend": " ".join(contract.frontend.values())} if contract.frontend else {}),
+            **({"frontend": _frontend(contract.frontend)} if contract.frontend else {}),
             **{f"{name} labels": _listed(labels) for name, labels in contract.labels.items()},
         },
         "audio": contract.geometry,

@@ -234,10 +234,7 @@ class CorpusDataModule(DataModule):
             problems.append(f"speakers.replay_share={replay.share:g}: expected more than 0 and less than 1")
         if corpus.info.geometry != self.corpus.info.geometry:
             problems.append(f"speakers.replay={replay.folder}: prepared with another audio geometry than this corpus")
-        if (corpus.info.frontend, corpus.info.frontend_version) != (
-            self.corpus.info.frontend,
-            self.corpus.info.frontend_version,
-        ):
+        if corpus.info.frontend_identity != self.corpus.info.frontend_identity:
             problems.append(f"speakers.replay={replay.folder}: prepared with another text frontend than this corpus")
         if self.style and corpus.info.style_identity != self.corpus.info.style_identity:
             problems.append(f"speakers.replay={replay.folder}: prepared with another style encoder than this corpus")

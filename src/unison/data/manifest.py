@@ -121,6 +121,12 @@ class CorpusInfo:
     source: dict[str, Any]
     """What the corpus was prepared from; a difference makes it stale."""
 
+    @property
+    def frontend_identity(self) -> dict[str, str]:
+        """The text frontend with the user's own words, as a contract keeps it."""
+        own = self.source.get("frontend", {}).get("lexicon")
+        return {"name": self.frontend, "version": self.frontend_version} | ({"lexicon": own} if own else {})
+
     @classmethod
     def read(cls, folder: str | Path) -> CorpusInfo:
         """``corpus.json`` of a prepared folder; :class:`UnisonError` when it is missing or no such file."""

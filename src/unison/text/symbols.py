@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from unison.errors import UnisonError
 
@@ -14,6 +14,7 @@ BOUNDARY = "<sos/eos>"
 """Stands before and after every sentence; always id 1."""
 
 _PAUSE = re.compile(r"(sp|engsp)(\d)")
+_COLOURED = re.compile(r"([aeiouvng]+)r([1-5])")
 _GAPS = {
     "engsp": " (the gap between English words: it knows single words)",
     "sp": " (the gap between Chinese words: it knows single words)",
@@ -21,7 +22,6 @@ _GAPS = {
     "cn_eng_sp": " (from Chinese to English: it knows texts in one language)",
 }
 HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff〇"
-_WORD = re.compile(rf"[{HAN}]|(?:(?![{HAN}])\w)(?:(?![{HAN}])[\w'’-])*")
 _MOST = 5
 """Words whose symbols are told one by one."""
 
@@ -41,8 +41,9 @@ def is_sound(symbol: str) -> bool:
 def to_ids(symbols: Sequence[str], table: Sequence[str]) -> list[int]:
     """The positions of ``symbols`` in ``table``.
 
-    A pause that the table lacks is read as the table's nearest pause of that language. Any other symbol that
-    it lacks raises :class:`UnisonError` with all such symbols and what comes near each.
+    A pause that the table lacks is read as the table's nearest pause of that language, an r-coloured final (``uor3``)
+    as the plain one (``uo3``). Any other symbol that it lacks raises :class:`UnisonError` with all such symbols and
+    what comes near each.
     """
     ids = {symbol: index for index, symbol in enumerate(table)}
     read_as = _read_as(symbols, ids)
@@ -58,24 +59,25 @@ def to_ids(symbols: Sequence[str], table: Sequence[str]) -> list[int]:
 
 
 def unread(
-    text: str, symbols: Sequence[str], read: Callable[[str], Sequence[str]], table: Sequence[str]
+    words: Iterable[tuple[str, Sequence[str]]], symbols: Sequence[str], table: Sequence[str]
 ) -> dict[str, list[str]]:
     """The symbols of a text that a table lacks, by the word that they come from.
 
     Args:
-        text: what is to be spoken.
-        symbols: its symbols.
-        read: gives the symbols of a text.
+        words: its words, each with its own symbols.
+        symbols: all of its symbols.
         table: the symbols that a model knows.
 
     Returns:
-        Words in order; behind them, as "", what no word alone gives: gaps, and sounds that only words together have.
+        Words in order; behind them, as "", what no word has: the gaps between them.
     """
     left = _unknown(symbols, table)
     found: dict[str, list[str]] = {}
-    for word in dict.fromkeys(_WORD.findall(text)) if left else ():
-        if own := [symbol for symbol in _unknown(read(word), table) if symbol in left]:
-            found[word] = own
+    for word, own in words if left else ():
+        for symbol in _unknown(own, table):
+            if symbol in left and symbol not in found.setdefault(word, []):
+                found[word].append(symbol)
+    found = {word: own for word, own in found.items() if own}
     told = {symbol for own in found.values() for symbol in own}
     rest = [symbol for symbol in left if symbol not in told]
     return found | ({"": rest} if rest else {})
@@ -119,7 +121,10 @@ def _unknown(symbols: Sequence[str], table: Sequence[str]) -> list[str]:
 
 
 def _read_as(symbols: Sequence[str], ids: dict[str, int]) -> dict[str, str | None]:
-    return {symbol: symbol if symbol in ids else _pause(symbol, ids) for symbol in dict.fromkeys(symbols)}
+    return {
+        symbol: symbol if symbol in ids else _pause(symbol, ids) or _uncoloured(symbol, ids)
+        for symbol in dict.fromkeys(symbols)
+    }
 
 
 def _pause(symbol: str, ids: dict[str, int]) -> str | None:
@@ -132,6 +137,12 @@ def _pause(symbol: str, ids: dict[str, int]) -> str | None:
         key=lambda other: abs(int(other[-1]) - level),
         default=None,
     )
+
+
+def _uncoloured(symbol: str, ids: dict[str, int]) -> str | None:
+    match = _COLOURED.fullmatch(symbol)
+    plain = match and match[1] + match[2]
+    return plain if plain in ids else None
 
 
 def _hint(symbol: str, table: Sequence[str]) -> str:

@@ -84,7 +84,7 @@ def new_contract(
             "labels": {name: list(values) for name, values in corpus.labels.items()},
             "statistics": dict(vars(corpus.statistics)),
             "style": style_identity(config.style, corpus.labels),
-            "frontend": {"name": info.frontend, "version": info.frontend_version},
+            "frontend": info.frontend_identity,
         }
     if components is not None:
         read["speakers"] = list(corpus.speakers)
@@ -178,7 +178,7 @@ def same_corpus(info: CorpusInfo, before: Contract) -> None:
             symbols=list(info.symbols),
             labels={name: list(values) for name, values in info.labels.items()},
             statistics=dict(vars(info.statistics)),
-            frontend={"name": info.frontend, "version": info.frontend_version},
+            frontend=info.frontend_identity,
         )
     continued(now, before)
 

@@ -16,6 +16,7 @@ from unison.models.emotivoice.alignment import (
 )
 from unison.models.emotivoice.blocks import Predictor, TimeConv, Transformer, gaussian_upsampling
 from unison.models.emotivoice.config import EmotiVoiceConfig
+from unison.models.emotivoice.spans import Spans
 from unison.models.masking import length_mask, padding_mask, silence
 
 
@@ -221,7 +222,7 @@ class AcousticModel(nn.Module):
             raise ValueError(f"speed must be positive, not {speed}")
         if not bool(log_durations.isfinite().all()):
             raise FloatingPointError("a predicted duration is not finite")
-        frames = (log_durations.float().exp() - 1) / (pace[:, None] if pace.dim() else pace)
+        frames = (log_durations.float().exp() - 1) / (pace[:, None] if pace.dim() == 1 else pace)
         durations = frames.round().clamp(low, high).long()
         real = length_mask(token_lengths, durations.shape[1])
         durations = durations.masked_fill(~real, 0)
@@ -238,17 +239,20 @@ class AcousticModel(nn.Module):
         content: Tensor,
         speed: float | Tensor = 1.0,
         durations: Tensor | None = None,
+        spans: Spans | None = None,
     ) -> AcousticSpeech:
-        """Speak tokens [B, T] int64 at `speed` (a number or [B]; 2 halves the durations).
+        """Speak tokens [B, T] int64 at `speed` (a number, [B] or [B, T]; 2 halves the durations).
 
-        Given durations [B, T] (frames, int64, zero at padding) replace the predicted ones. An item of a
-        padded batch gets what it gets alone.
+        Given durations [B, T] (frames, int64, zero at padding) replace the predicted ones, and `spans` changes what is
+        predicted of single symbols. An item of a padded batch gets what it gets alone.
         """
         token_mask = padding_mask(token_lengths, tokens.shape[1])
         x = self.encode(tokens, speakers, style, content, token_mask)
         pitch, energy = self.pitch_predictor(x, token_mask), self.energy_predictor(x, token_mask)
         if durations is None:
             durations = self._durations(self.duration_predictor(x, token_mask), speed, token_lengths)
+        if spans is not None:
+            durations, pitch = spans.of_durations(durations), silence(spans.of_pitch(pitch), token_mask)
         mel_lengths = durations.sum(1)
         frames = int(mel_lengths.max())
         frame_mask = padding_mask(mel_lengths, frames)

@@ -32,7 +32,7 @@ from unison.prepare.corpora.espeak import Voice, render, tones
 from unison.text.frontend import HAN
 from unison.text.mandarin import readings
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same configuration would give another corpus."""
 
 ENGLISH = (Voice("amy", "en-us+f4", rate=170, pitch=50), Voice("ben", "en-us+m3", rate=160, pitch=45))
