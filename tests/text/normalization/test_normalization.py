@@ -113,6 +113,10 @@ def test_emotivoice_years_and_telephones_are_read_digit_by_digit() -> None:
     assert normalize("打13800138000") == "打幺三八零零幺三八零零零"
 
 
+def test_two_is_counted_where_a_speaker_counts() -> None:
+    assert normalize("2点22分，2个，第2个，2月2日，2楼，12个") == "两点二十二分，两个，第二个，二月二日，二楼，十二个"
+
+
 def test_a_number_goes_with_its_neighbours() -> None:
     assert normalize("我买了3 apples和5个梨") == "我买了three apples和五个梨"
     assert normalize("iPhone 15有3种颜色") == "iPhone fifteen有三种颜色"
