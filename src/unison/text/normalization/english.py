@@ -403,7 +403,6 @@ def gap(value: str, match: re.Match[str]) -> str:
 
 _READERS: dict[str, Reader] = {
     "verbatim": lambda value, match: value,
-    "lower": lambda value, match: value.lower(),
     "cardinal": lambda value, match: cardinal(value),
     "ordinal": lambda value, match: ordinal(value),
     "digits": lambda value, match: digits(value),
