@@ -17,6 +17,7 @@ from unison.data.datamodule import CorpusDataModule
 from unison.data.manifest import Corpus
 from unison.prepare import prepare
 from unison.prepare.config import DataConfig
+from unison.text import frontend
 
 from .conftest import GEOMETRY
 
@@ -125,7 +126,7 @@ def test_lightning_reads_the_stream(prepared: Path, tmp_path: Path, workers: int
 def test_a_held_out_speaker_is_not_asked_of_a_table_of_voices(prepared: Path, tmp_path: Path) -> None:
     raw = str(prepared.parent / "raw")
     data = DataConfig(name="mini", corpus="csv", raw=raw, workers=1, valid_speakers=["bob"])
-    folder = prepare(data, GEOMETRY, "english", tmp_path, progress=False)
+    folder = prepare(data, GEOMETRY, frontend("english"), tmp_path, progress=False)
     assert {u.speaker for u in Corpus(folder).split("valid")} == {"ann", "bob"}
     loaders = module(folder)
     assert {u.speaker for u in loaders.valid_set.utterances} == {"ann"}

@@ -20,6 +20,7 @@ from unison.evaluation.card import DataCard, measure
 from unison.evaluation.card_page import ADVICE, markdown, page
 from unison.prepare import prepare
 from unison.prepare.config import DataConfig
+from unison.text import frontend
 
 GEOMETRY = AudioGeometry(sample_rate=RATE, n_fft=256, win_length=256, hop_length=64, n_mels=20, fmin=0.0, fmax=RATE / 2)
 
@@ -47,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
 
 @pytest.fixture(scope="module")
 def prepared(data: DataConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare(data, GEOMETRY, "english", tmp_path_factory.mktemp("prepared"), progress=False)
+    return prepare(data, GEOMETRY, frontend("english"), tmp_path_factory.mktemp("prepared"), progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_a_corpus_without_voice_or_rejects(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", noise, RATE)
     (tmp_path / "lines.txt").write_text("a|Hush.\n")
     data = DataConfig(name="hush", corpus="csv", raw=str(tmp_path), workers=1)
-    card = measure(prepare(data, GEOMETRY, "english", tmp_path / "out", progress=False), data)
+    card = measure(prepare(data, GEOMETRY, frontend("english"), tmp_path / "out", progress=False), data)
     assert "Nothing is held out" in " ".join(card.remarks)
     for text in (markdown(card), page(card)):
         assert "nan" not in text.casefold().split()

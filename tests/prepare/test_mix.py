@@ -16,6 +16,7 @@ from unison.prepare import features as features_module
 from unison.prepare import prepare, staleness
 from unison.prepare.config import ClipStyle, DataConfig, folder_name
 from unison.prepare.statistics import measure_statistics
+from unison.text import frontend
 
 from .conftest import GEOMETRY, make_corpus, write_table
 
@@ -59,7 +60,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def run(data: DataConfig, folder: Path) -> Corpus:
-    return Corpus(prepare(data, GEOMETRY, "english", folder, progress=False))
+    return Corpus(prepare(data, GEOMETRY, frontend("english"), folder, progress=False))
 
 
 def alone(data: DataConfig, name: str, folder: Path) -> Corpus:
@@ -112,7 +113,7 @@ def test_a_corpus_that_is_there_costs_nothing_and_one_that_joins_moves_nothing(
 def test_ids_stay_when_a_corpus_of_the_mix_grows(mix: Mix, tmp_path: Path) -> None:
     first = run(mix(), tmp_path / "out/mix")
     make_corpus(tmp_path / "a", 9, speakers=("aaron", "ann", "bob"))
-    assert staleness(mix(), GEOMETRY, "english", tmp_path / "out/mix") is not None
+    assert staleness(mix(), GEOMETRY, frontend("english"), tmp_path / "out/mix") is not None
     grown = run(mix(), tmp_path / "out/mix")
     assert grown.speakers == [*first.speakers, "a/aaron"]
     assert grown.info.fingerprint != first.info.fingerprint
@@ -120,18 +121,18 @@ def test_ids_stay_when_a_corpus_of_the_mix_grows(mix: Mix, tmp_path: Path) -> No
 
 def test_staleness_names_the_corpus(mix: Mix, tmp_path: Path) -> None:
     folder = tmp_path / "out/mix"
-    assert staleness(mix(), GEOMETRY, "english", folder) == "the corpus is not prepared yet"
+    assert staleness(mix(), GEOMETRY, frontend("english"), folder) == "the corpus is not prepared yet"
     run(mix(), folder)
-    assert staleness(mix(), GEOMETRY, "english", folder) is None
+    assert staleness(mix(), GEOMETRY, frontend("english"), folder) is None
     # what a corpus weighs changes nothing that is prepared
     weighed = mix(a={"weight": 1.0}, b={"weight": 3.0})
-    assert staleness(weighed, GEOMETRY, "english", folder) is None
-    assert staleness(mix(b={"style": ClipStyle(energy="low")}), GEOMETRY, "english", folder) is not None
+    assert staleness(weighed, GEOMETRY, frontend("english"), folder) is None
+    assert staleness(mix(b={"style": ClipStyle(energy="low")}), GEOMETRY, frontend("english"), folder) is not None
     strict = mix(b={"max_seconds": 0.6, "max_reject_share": 0.5})
-    assert str(staleness(strict, GEOMETRY, "english", folder)).startswith("b: changed")
+    assert str(staleness(strict, GEOMETRY, frontend("english"), folder)).startswith("b: changed")
     # prepared anew by someone else, with other limits, and back
-    prepare(strict.corpora["b"], GEOMETRY, "english", alone(mix(), "b", folder).folder, progress=False)
-    assert str(staleness(mix(), GEOMETRY, "english", folder)).startswith("b: changed")
+    prepare(strict.corpora["b"], GEOMETRY, frontend("english"), alone(mix(), "b", folder).folder, progress=False)
+    assert str(staleness(mix(), GEOMETRY, frontend("english"), folder)).startswith("b: changed")
     assert len(run(mix(), folder).utterances) == 10
 
 

@@ -562,7 +562,7 @@ def test_a_changed_text_file_makes_it_stale(tmp_path: Path, config: Config, besi
     for file, text in texts.items():
         (raw / file).write_text(text)
     run(config(speaker="ann"), tmp_path / "out")
-    assert staleness(config(speaker="ann"), GEOMETRY, "english", tmp_path / "out") is None
+    assert staleness(config(speaker="ann"), GEOMETRY, frontend("english"), tmp_path / "out") is None
     (raw / max(texts)).write_text("two three" if beside else "a|one\nb|two three\n")
-    assert "raw" in str(staleness(config(speaker="ann"), GEOMETRY, "english", tmp_path / "out"))
+    assert "raw" in str(staleness(config(speaker="ann"), GEOMETRY, frontend("english"), tmp_path / "out"))
     assert [u.text for u in run(config(speaker="ann"), tmp_path / "out").utterances] == ["one", "two three"]
