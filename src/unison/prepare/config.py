@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass
@@ -13,11 +14,15 @@ class DataConfig:
     name: str = "demo"
     """Name of the prepared corpus; the folder of its manifest and features is called after it."""
     corpus: str = "demo"
-    """Layout: demo (made by espeak-ng), databaker (BZNSYP), fsdd, csv (a table, also LJSpeech's)."""
+    """Layout: demo and style_demo (made by espeak-ng), databaker (BZNSYP), fsdd, csv (a table, also LJSpeech's); none:
+    no recordings, for a style encoder."""
     raw: str = "outputs/corpora/demo"
     """Folder of the recordings (for csv also the file), ~ being the home folder; the demo corpus is written here."""
     speaker: str | None = None
     """Speaker's name where the corpus names none; null takes the layout's own (BZNSYP, LJ)."""
+    labels: Literal["given", "computed"] = "given"
+    """Style labels: given (the corpus's own), or computed: where a clip has none of its own, pitch, speed and energy
+    are told by its F0, rate and energy, as the lower, middle and upper third of its speaker's clips."""
     min_seconds: float = 0.3
     """Shorter clips are rejected."""
     max_seconds: float = 12.0
