@@ -10,7 +10,7 @@ from unison.errors import UnisonError
 
 TRAIN_TEXTS = (
     *("name", "outputs", "resume", "init_from", "vocoder_from"),
-    *("speakers.donor", "speakers.replay", "data.raw", "data.speaker", "style.path"),
+    *("speakers.donor", "speakers.replay", "data.raw", "data.speaker", "style.path", "model.bert"),
 )
 """Of a training, the keys whose values arrive as typed."""
 

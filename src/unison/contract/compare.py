@@ -118,7 +118,8 @@ def _NONE(field: str) -> bool:
 def _TRAINING_SIZES(field: str) -> bool:
     """Sizes of a model that its weights do not depend on."""
     codebooks = ("codebook_decay", "revive_below", "rotation_trick")
-    return field.endswith(("dropout", "segment_frames", "max_duration", *codebooks))
+    # where a BERT was found says nothing of it; its settings and weights are compared
+    return field == "bert" or field.endswith(("dropout", "segment_frames", "max_duration", *codebooks))
 
 
 def _LOSSES(field: str) -> bool:

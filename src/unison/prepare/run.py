@@ -16,8 +16,10 @@ from unison.errors import UnisonError
 from unison.parts import Part, codec_part, part_of, rate_problems
 from unison.prepare import prepare, staleness
 from unison.prepare.codes import prepare_codes, prepare_voices
+from unison.prepare.runner import StyleEncoder
 from unison.style.bert import shared
-from unison.style.config import BertStyleConfig
+from unison.style.config import BertStyleConfig, PromptStyleConfig
+from unison.style.reader import PromptReader
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,17 @@ def run(cfg: DictConfig) -> None:
     folder = prepare_corpus(config)
     prepare_tables(folder, parts)
     print(folder)
+
+
+def prompt_reader(part: Part) -> PromptReader:
+    """A style encoder, ready to read."""
+    return PromptReader(build_part(part.identity, part.weights), part.identity["weights"])
+
+
+def _style_encoder(style: PromptStyleConfig) -> Part:
+    if style.path is None:
+        raise UnisonError("style=prompt reads prompts: style.path=outputs/<a run of model=style_encoder>")
+    return part_of("style_encoder", style.path, "style.path")
 
 
 def asked_parts(config: PrepareConfig) -> dict[str, Part]:
@@ -64,14 +77,25 @@ def prepare_tables(folder: Path, parts: Mapping[str, Part]) -> None:
         prepare_voices(folder, build_part(known, encoder.weights), known["weights"], known["sample_rate"])
 
 
-def prepare_corpus(config: PrepareConfig, accept: Callable[[CorpusInfo], None] | None = None) -> Path:
+def prepare_corpus(
+    config: PrepareConfig, accept: Callable[[CorpusInfo], None] | None = None, reader: Part | None = None
+) -> Path:
     """The prepared folder; made or renewed first when it is missing or stale.
+
+    Args:
+        config: the corpus, and the features to make of it.
+        accept: as `prepare` has it.
+        reader: for style=prompt, the style encoder.
 
     Raises:
         UnisonError: the corpus is not there, too much of it can't be used, or `accept` refuses what it has become.
     """
     folder = Path(config.derived["prepared"])
-    encoder = shared(config.style) if isinstance(config.style, BertStyleConfig) else None
+    encoder: StyleEncoder | None = None
+    if isinstance(config.style, BertStyleConfig):
+        encoder = shared(config.style)
+    elif isinstance(config.style, PromptStyleConfig):
+        encoder = prompt_reader(reader or _style_encoder(config.style))
     reason = staleness(config.data, config.audio, config.text.frontend, folder, encoder)
     if reason is None:
         return folder

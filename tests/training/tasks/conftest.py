@@ -41,6 +41,13 @@ def speaker_config(config: Make) -> Make:
 
 
 @pytest.fixture(scope="session")
+def style_config(config: Make) -> Make:
+    """``style_config("name=x", …)``."""
+    overrides = config.__globals__["STYLE_ENCODER"]  # type: ignore[attr-defined]
+    return lambda *more: config(*more, of=overrides)
+
+
+@pytest.fixture(scope="session")
 def first_config(config: Make, parts: list[str]) -> Make:
     """``first_config("name=x", …)``."""
     overrides = config.__globals__["FIRST_STAGE"]  # type: ignore[attr-defined]
