@@ -9,7 +9,11 @@ from unison.errors import UnisonError
 from unison.prepare.clip import Clip, Reject
 from unison.prepare.config import DataConfig
 
-CORPORA = ("csv", "databaker", "demo", "fsdd")
+NONE = "none"
+"""No recordings."""
+CORPORA = ("csv", "databaker", "demo", "fsdd", "style_demo", NONE)
+MADE = ("demo", "style_demo", NONE)
+"""Those that need no raw folder to begin with."""
 _MODULES = {"csv": "table"}
 
 
@@ -21,6 +25,8 @@ def read(config: DataConfig) -> list[Clip | Reject]:
     """
     if config.corpus not in CORPORA:
         raise UnisonError(f"data.corpus={config.corpus}: there is no such layout; use one of {', '.join(CORPORA)}")
+    if config.corpus == NONE:
+        return []
     module = import_module(f"{__name__}.{_MODULES.get(config.corpus, config.corpus)}")
     entries: list[Clip | Reject] = sorted(module.read(config), key=lambda entry: entry.key)
     twice = sorted({a.key for a, b in itertools.pairwise(entries) if a.key == b.key})
