@@ -108,6 +108,21 @@ SPEAKER_ENCODER = [
     "trainer.stages.speaker_encoder.warmup_steps=0",
 ]
 """The same for a speaker encoder."""
+STYLE_ENCODER = [
+    *(setting for setting in QUICK if setting not in ("data=csv", "audio=8k")),
+    "model=style_encoder",
+    "data=csv",
+    "model.subwords=400",
+    "model.hidden=16",
+    "model.layers=1",
+    "model.heads=2",
+    "model.ffn=16",
+    "model.dim=8",
+    "trainer.stages.style_encoder.steps=4",
+    "trainer.stages.style_encoder.batch_size=4",
+    "trainer.stages.style_encoder.warmup_steps=0",
+]
+"""The same for a style encoder."""
 FIRST_STAGE = [
     *QUICK,
     "model=metavoice_tiny",
@@ -227,6 +242,12 @@ def codec_folder(configs: Callable[[], Config]) -> Path:
 def speaker_encoder_folder(configs: Callable[[], Config]) -> Path:
     """A tiny speaker encoder."""
     return trained(configs()("name=speaker_encoder", of=SPEAKER_ENCODER))
+
+
+@pytest.fixture(scope="session")
+def style_encoder_folder(configs: Callable[[], Config]) -> Path:
+    """A tiny style encoder, of made prompts and the corpus's labels."""
+    return trained(configs()("name=prompts", of=STYLE_ENCODER))
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,12 @@ def test_contract_describes_a_voice_that_can_be_built() -> None:
     assert "[K]" in described.symbols
 
 
+def test_prompts_are_measured() -> None:
+    measured = speech.prompt(2)
+    assert set(measured) == {"seconds", "remembered_seconds"}
+    assert min(measured.values()) > 0
+
+
 def test_synthesis_and_training_cases_run() -> None:
     spoken = speech.synthesis(1, SIZES, "32-true")
     assert spoken["rtf"] == pytest.approx(spoken["seconds"] / (300 * 256 / 16000))

@@ -42,6 +42,12 @@ ALLOWED: dict[str, dict[str, str]] = {
     "evaluation/distances.py": {"analyse": MEASURE},
     "evaluation/mcd.py": {"mel_cepstrum": MEASURE},
     "inference/emotivoice.py": {"EmotiVoiceSynthesizer._sound": "mel and waveform leave the models as float32"},
+    "models/emotivoice/controls.py": {
+        "Controls.of_pitch": "F0 in hertz has more digits than 16 bits",
+        "Controls.of_energy": "as F0",
+    },
+    "models/style_encoder/bert.py": {"described": "training starts from float32; the policy casts"},
+    "models/style_encoder/encoder.py": {"StyleEncoder.logits": LOSSES},
     "models/emotivoice/acoustic.py": {
         "AcousticModel.decode": "the mel is what losses and vocoders read",
         "AcousticModel._durations": DURATIONS,
@@ -102,6 +108,10 @@ ALLOWED: dict[str, dict[str, str]] = {
     "training/tasks/language.py": {
         "LanguageTask.validation_losses": MEASURE,
         "cross_entropy": LOSSES,
+    },
+    "training/tasks/style_encoder.py": {
+        "StyleEncoderTask.losses": MEASURE,
+        "StyleEncoderTask.validation_step": MEASURE,
     },
     "vocoders/discriminators.py": {"ResolutionDiscriminator.forward": SPECTRA},
     "vocoders/gan_losses.py": {

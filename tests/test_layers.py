@@ -27,12 +27,13 @@ ALLOWED: dict[str, set[str]] = {
     "compilation": {"config", "models", "vocoders"},
     # a checkpoint is validated as a config is, and describes an audio geometry
     "contract": {"config", "audio", "files"},
-    "style": {"contract"},
+    # a prompt is folded as the encoder that reads it folds it
+    "style": {"contract", "models"},
     # typed schemas of all that can be configured; see also the rule on torch below
     "config": {"audio", "data", "models", "precision", "prepare", "style", "training", "vocoders"},
     "prepare": {"audio", "builders", "config", "data", "files", "models", "parts", "style", "text"},
     "data": {"audio", "models", "style", "text"},
-    "builders": {"adapters", "audio", "config", "contract", "models", "style", "vocoders"},
+    "builders": {"adapters", "audio", "config", "contract", "models", "style", "text", "vocoders"},
     # what a checkpoint holds of what another run trained
     "parts": {"adapters", "builders", "contract", "models", "vocoders"},
     "adapters": {"config", "contract"},
@@ -108,6 +109,7 @@ ALLOWED: dict[str, set[str]] = {
         "inference",
         "models",
         "precision",
+        "style",
         "text",
         "training",
         "vocoders",

@@ -61,3 +61,8 @@ def test_your_own_voice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "| silent | 1 | record it again" in card
     assert "| licence | my own |" in card
     assert (tmp_path / "outputs" / "my_voice" / "data-card.html").is_file()
+
+
+def test_prompts_and_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNISON_SENTENCES", "2")
+    assert shown(executed("03_prompts_and_text", tmp_path, monkeypatch)) == Counter(pictures=3, players=8)

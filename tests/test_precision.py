@@ -269,3 +269,11 @@ def test_a_run_records_both_and_keeps_its_dtype(
     assert all(value.isfinite().all() for value in states.values())
     voice = load(folder, "cpu")
     assert (voice.policy.asked, voice.policy.ran) == (ran, ran), "speaks in what training ran with"
+
+
+def test_what_a_module_keeps_in_float32() -> None:
+    module = torch.nn.ModuleDict({"kept": torch.nn.Linear(2, 2), "cast": torch.nn.Linear(2, 2)})
+    module.in_float32 = ("kept",)  # type: ignore[assignment]
+    resolve_precision("bf16-true", "cpu").cast(module)
+    assert module["kept"].weight.dtype == torch.float32
+    assert module["cast"].weight.dtype == torch.bfloat16

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from unison.adapters import insert, lora_of, merged
@@ -31,9 +31,13 @@ from unison.models.metavoice.second_stage import SecondStage
 from unison.models.metavoice.voice import MetaVoice
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
-from unison.style.config import STYLES, LabelStyleConfig
+from unison.models.style_encoder.config import StyleEncoderConfig
+from unison.models.style_encoder.encoder import Reader, StyleEncoder, SubwordReader
+from unison.style.config import STYLES, LabelStyleConfig, PromptStyleConfig
 from unison.style.labels import LabelStyle
 from unison.style.none import NoStyle
+from unison.style.vectors import PromptStyle
+from unison.text.bpe import BytePairs
 from unison.vocoders.config import DiscriminatorConfig, GriffinLimConfig, HifiGanConfig
 from unison.vocoders.discriminators import Discriminator
 from unison.vocoders.griffinlim import GriffinLim
@@ -42,6 +46,7 @@ from unison.vocoders.istft import IstftHead
 from unison.vocoders.vocoder import Vocoder
 from unison.vocoders.weight_norm import fold_weight_norm, folded
 
+STYLE_ENCODER = "style_encoder"
 STAGES_OF_METAVOICE = {"metavoice_first": "first_stage", "metavoice_second": "second_stage"}
 """The part of a MetaVoice that each model's config describes."""
 
@@ -63,16 +68,29 @@ def voice_config(tree: DictConfig) -> VoiceConfig:
 
 
 class Voice(nn.Module):
-    """Everything that learns and is spoken with: the model with its vocoder, and the style tables."""
+    """Everything that is spoken with: the model with its vocoder, and what style is to it.
 
-    def __init__(self, model: EmotiVoice, style: NoStyle | LabelStyle) -> None:
+    The encoder of prompts is there for speaking and learns nothing: training reads the vectors that it has made.
+    """
+
+    in_float32 = ("style_encoder",)
+    """What stays so in every precision: a prompt has one vector."""
+
+    def __init__(
+        self, model: EmotiVoice, style: NoStyle | LabelStyle, style_encoder: StyleEncoder | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.style = style
+        if style_encoder is not None:
+            style_encoder.eval().requires_grad_(False)
+        self.style_encoder = style_encoder
 
     def vectors(self, labels: Tensor, style: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
-        """What conditions the model: learned vectors of ``labels`` [B, 4] beside a frozen encoder's ``style`` [B, S],
-        and ``content`` [B, S]; either may have width 0."""
+        """What conditions the model: learned vectors of ``labels`` [B, 4] beside an encoder's ``style`` [B, S], and
+        ``content`` [B, C]; each may have width 0."""
+        if isinstance(self.style, PromptStyle):
+            style = self.style.hidden(style)
         return torch.cat((self.style(labels).to(style.dtype), style), dim=-1), content
 
 
@@ -90,6 +108,8 @@ def build_voice(contract: Contract) -> nn.Module:
         return _emotivoice(contract)
     if name in STAGES_OF_METAVOICE:
         return _metavoice(contract)
+    if name == STYLE_ENCODER:
+        return build_style_encoder(style_encoder_identity(contract))
     return _part(tree.model, contract.audio.sample_rate)
 
 
@@ -99,10 +119,35 @@ def build_part(identity: Mapping[str, Any], weights: Mapping[str, Tensor]) -> An
     Raises:
         UnisonError: the weights are not those of such a part.
     """
-    part = fold_weight_norm(_part(identity["model"], identity["sample_rate"]))
+    if identity["model"]["name"] == STYLE_ENCODER:
+        part: nn.Module = build_style_encoder(identity)
+    else:
+        part = fold_weight_norm(_part(identity["model"], identity["sample_rate"]))
     check_state(part.state_dict(), weights)
     part.load_state_dict(weights)
     return part.eval().requires_grad_(False)
+
+
+def style_encoder_identity(contract: Contract) -> dict[str, Any]:
+    """What a style encoder's contract says that it is built from, as a voice's `components` have it."""
+    model: Any = OmegaConf.to_container(contract.tree().model)
+    own = {"tokenizer": contract.tokenizer, "labels": contract.labels, "bert": contract.style.get("bert")}
+    return {"model": model, **own}
+
+
+def build_style_encoder(identity: Mapping[str, Any]) -> StyleEncoder:
+    """A style encoder by what :func:`style_encoder_identity` says of it, with freshly drawn weights."""
+    sizes = {key: value for key, value in identity["model"].items() if key != "name"}
+    config = validate(sizes, StyleEncoderConfig)
+    reader: Reader
+    if identity["bert"] is not None:
+        from unison.models.style_encoder.bert import BertReader
+
+        reader = BertReader(identity["bert"], config.max_length)
+    else:
+        tokenizer = BytePairs.from_dict(identity["tokenizer"])
+        reader = SubwordReader(config, tokenizer.encode, tokenizer.end)
+    return StyleEncoder(reader, identity["labels"])
 
 
 def _part(model: Mapping[str, Any], sample_rate: int) -> nn.Module:
@@ -145,21 +190,24 @@ def _emotivoice(contract: Contract) -> Voice:
     """With the corpus's mel statistics."""
     config = voice_config(contract.tree())
     style: NoStyle | LabelStyle = NoStyle()
+    encoder: StyleEncoder | None = None
     if isinstance(config.style, LabelStyleConfig):
         style = LabelStyle(config.style, contract.labels)
-    frozen = int(contract.style.get("dim", 0))
+    if isinstance(config.style, PromptStyleConfig):
+        style, encoder = PromptStyle(config.style), build_style_encoder(contract.components[STYLE_ENCODER])
+    vectors = int(contract.style.get("dim", 0))
     model = EmotiVoice(
         config.model,
         n_symbols=len(contract.symbols),
         n_speakers=len(contract.speakers),
         n_mels=config.audio.n_mels,
-        style_dim=style.dim + frozen,
-        content_dim=frozen,
+        style_dim=style.dim + vectors,
+        content_dim=vectors if encoder is None else 0,  # a small encoder of prompts understands no other texts
         vocoder=build_vocoder(config.vocoder, config.audio),
     )
     statistics: dict[str, Sequence[float]] = contract.statistics
     model.acoustic.set_mel_statistics(torch.tensor(statistics["mel_mean"]), torch.tensor(statistics["mel_std"]))
-    return Voice(model, style)
+    return Voice(model, style, encoder)
 
 
 def trained_voice(contract: Contract, weights: Mapping[str, Tensor], where: str = "") -> nn.Module:

@@ -136,6 +136,13 @@ COMMANDS = {
         "unison evaluate ckpt=outputs/demo",
         ("ckpt", "out", "style_path"),
     ),
+    "prompts": Command(
+        "speak held-out sentences under prompts and measure what these move",
+        "unison.evaluation.prompts:prompts",
+        "unison.config.tools:PromptsConfig",
+        "unison prompts ckpt=outputs/style-demo",
+        ("ckpt", "prompts", "out", "style_path"),
+    ),
     "compare": Command(
         "speak the same texts under several precisions and measure how far each is from float32",
         "unison.evaluation.compare:compare",

@@ -1,4 +1,4 @@
-"""Trained parts of a voice: a codec, a speaker encoder, a language model's stages, each known by who trained it.
+"""Trained parts of a voice (codec, encoders, a language model's stages), each known by who trained it.
 
 A run embeds the parts that it builds on in its own checkpoints, so that a checkpoint needs no other file.
 """
@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from unison.adapters import KIND, merged
-from unison.builders import STAGES_OF_METAVOICE
+from unison.builders import STAGES_OF_METAVOICE, STYLE_ENCODER, style_encoder_identity
 from unison.contract.checkpoint import ResolvedCkpt, read_weights, resolve_ckpt
 from unison.contract.contract import Contract
 from unison.contract.weights import weights_digest
@@ -26,8 +26,10 @@ PREFIXES = {
     "speaker_encoder": "speaker_encoder.",
     "first_stage": "first.",
     "second_stage": "second.",
+    "style_encoder": "style_encoder.",
+    "bert": "reader.model.",
 }
-"""Where a MetaVoice's state dict has each part."""
+"""Where the state dict of what is built on it has each part: a MetaVoice, an EmotiVoice, a style encoder."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,20 @@ class Part:
 
     identity: dict[str, Any]
     """What a contract says of it: `digest` and `step` of the contract that it learnt under, the digest of its
-    `weights`, its `model` and `sample_rate`."""
+    `weights`, its `model` and what else it is built from."""
     weights: dict[str, Tensor]
     """Its state dict, weight norm folded."""
 
 
 def parts_in(found: ResolvedCkpt) -> tuple[Contract, dict[str, Part]]:
-    """The contract of a checkpoint of the MetaVoice family, and its parts by name, adapters merged.
+    """The contract of a checkpoint, and its parts by name, adapters merged.
 
     Raises:
-        UnisonError: it is of another family.
+        UnisonError: it is a voice without parts.
     """
     contract, weights = read_weights(found)
+    if parts := _style_encoder(contract, weights):
+        return contract, parts
     if contract.family != "metavoice":
         raise UnisonError(f"{found.path}: holds a voice of the {contract.family} family, which has no such parts")
     if contract.kind == KIND:
@@ -69,6 +73,18 @@ def parts_in(found: ResolvedCkpt) -> tuple[Contract, dict[str, Part]]:
     learnt = _under(PREFIXES[stage], weights)
     parts[stage] = Part(own | {"weights": weights_digest(learnt)}, learnt)
     return contract, parts
+
+
+def _style_encoder(contract: Contract, weights: Mapping[str, Tensor]) -> dict[str, Part]:
+    """That of a style encoder's own checkpoint, or of a voice that has one; nothing of others."""
+    name = STYLE_ENCODER
+    if contract.kind == name:
+        own = {"digest": contract.digest, "step": contract.step, "weights": contract.weights_digest}
+        identity = own | {"dim": weights["heads.speed.weight"].shape[1]} | style_encoder_identity(contract)
+        return {name: Part(identity, dict(weights))}
+    if name in contract.components:
+        return {name: Part(contract.components[name], _under(PREFIXES[name], weights))}
+    return {}
 
 
 def codec_part(config: object) -> Part | None:

@@ -63,10 +63,13 @@ class PrecisionPolicy:
         """Bring the parameters of ``module`` to the parameters' dtype, in place; returns it.
 
         Normalisation stays in float32: where nothing varies it divides by the root of its epsilon, and 1e6 is infinite
-        in float16. So do buffers (windows, mel statistics), but for those of a parametrization, which meets its weight.
+        in float16. So do buffers (windows, mel statistics), but for those of a parametrization, which meets its weight,
+        and children that the module names in ``in_float32``.
         """
+        kept = tuple(getattr(module, "in_float32", ()))
         for name, part in module.named_modules():
-            dtype = torch.float32 if isinstance(part, _NORMS) else self.param_dtype
+            precise = isinstance(part, _NORMS) or name.partition(".")[0] in kept
+            dtype = torch.float32 if precise else self.param_dtype
             for parameter in part.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
             if "parametrizations" in name:

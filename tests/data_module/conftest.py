@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,14 @@ class LengthEncoder:
     """Vectors [length, first character]."""
 
     digest = "length"
+    reads_texts = True
+    dim = 2
 
     def encode(self, texts: list[str]) -> np.ndarray:
         return np.array([[len(text), ord(text[0])] for text in texts], dtype=np.float32)
+
+    def prompt_for(self, key: str, text: str, style: Mapping[str, str]) -> str:
+        return style.get("prompt") or text
 
 
 @pytest.fixture(scope="session")

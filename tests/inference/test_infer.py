@@ -59,6 +59,10 @@ def test_wav_and_its_json(
         "speaker": "anna",
         "prompt": None,
         "speed": 1.0,
+        "pitch": 0.0,
+        "pitch_range": 1.0,
+        "energy": 1.0,
+        "pause_scale": 1.0,
         "seed": 5,
     }
     assert record["checkpoint"] == {"contract": contract.digest, "weights": contract.weights_digest}
@@ -216,8 +220,8 @@ def test_all_problems_at_once(infer: Infer, ckpt: str) -> None:
             'one\n{"text": "two"\n{"txt": "x"}\n{"text": 3}\n{"speaker": "anna"}\n{"text": "x", "speed": true}',
             [
                 "{}, line 2: Expecting ',' delimiter",
-                "{}, line 3: no such field 'txt'; known are text, speaker, prompt, speed, seed, reference, guidance,"
-                " temperature, top_p, top_k, out",
+                "{}, line 3: no such field 'txt'; known are text, speaker, prompt, speed, pitch, pitch_range, energy,"
+                " pause_scale, seed, reference, guidance, temperature, top_p, top_k, out",
                 "{}, line 4: text: expected str, found 3",
                 "{}, line 5: text is missing",
                 "{}, line 6: speed: expected int or float, found True",

@@ -349,6 +349,10 @@ def test_a_voice_has_one_vector_in_every_precision(single: Path, recording: Path
             Request("one", "anna", speed=1.5),
             "speed=1.5: for a voice of the emotivoice family; this one is of metavoice",
         ),
+        (
+            Request("one", "anna", pause_scale=2.0),
+            "pause_scale=2.0: for a voice of the emotivoice family; this one is of metavoice",
+        ),
         (Request("one", "anna", prompt="glad"), "prompt=glad: for a voice of the emotivoice family"),
         (Request("one", "anna", guidance=0.5), "guidance=0.5: expected 1"),
         (Request("one", "anna", guidance=float("nan")), "guidance=nan: expected 1"),
@@ -483,8 +487,10 @@ def test_infer_lines(infer: Infer, single: Path, recording: Path, tmp_path: Path
 
 
 def test_infer_refuses(infer: Infer, single: Path, run_folder: Path) -> None:
-    assert infer(f"ckpt={single}", "text=one", "speaker=anna", "speed=2").errors == [
-        "speed=2.0: for a voice of the emotivoice family; this one is of metavoice"
+    foreign = ("speed=2", "pitch=3", "pitch_range=0.5", "energy=2", "pause_scale=0")
+    assert infer(f"ckpt={single}", "text=one", "speaker=anna", *foreign).errors == [
+        f"{knob}.0: for a voice of the emotivoice family; this one is of metavoice".replace("0.5.0", "0.5")
+        for knob in foreign
     ]
     assert infer(f"ckpt={run_folder}", "text=one", "speaker=anna", "reference=a.wav", "top_k=3").errors == [
         "reference=a.wav: for a voice of the metavoice family; this one is of emotivoice",

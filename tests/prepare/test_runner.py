@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -450,6 +450,9 @@ def test_the_corpus_own_split_and_labels(tmp_path: Path, config: Config) -> None
 class CountingEncoder:
     """Vectors that are a function of the text; remembers what it was asked."""
 
+    reads_texts = True
+    dim = 3
+
     def __init__(self, digest: str = "counting") -> None:
         self.digest = digest
         self.asked: list[str] = []
@@ -457,6 +460,9 @@ class CountingEncoder:
     def encode(self, texts: list[str]) -> np.ndarray:
         self.asked += texts
         return np.array([[len(text), ord(text[0]), 0.5] for text in texts], dtype=np.float32)
+
+    def prompt_for(self, key: str, text: str, style: Mapping[str, str]) -> str:
+        return style.get("prompt") or text
 
 
 def test_style_vectors_are_computed_once_a_text(tmp_path: Path, config: Config) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from unison.errors import UnisonError
 from unison.text import frontend
-from unison.text.symbols import explained, near, symbol_list, to_ids, unread
+from unison.text.symbols import explained, is_gap, is_pause, near, symbol_list, to_ids, unread
 
 
 def test_the_list_starts_with_pad_and_boundary_and_is_sorted() -> None:
@@ -80,3 +80,11 @@ def _unread(name: str, text: str, table: list[str]) -> dict[str, list[str]]:
 
 def test_near_symbols_differ_in_tone_or_stress() -> None:
     assert near("[AH2]", ["[AH0]", "[AH1]", "[B]"]) == ["[AH0]", "[AH1]"]
+
+
+def test_gaps_and_pauses() -> None:
+    pauses = ["sp2", "sp4", "engsp2", "engsp4", ",", ".", "?", "，", "…"]
+    gaps = [*pauses, "sp0", "sp1", "engsp0", "engsp1", "eng_cn_sp", "cn_eng_sp", " "]
+    sounds = ["<sos/eos>", "[AA1]", "zh", "uang4", "a", "spn", "9"]
+    assert [symbol for symbol in (*gaps, *sounds) if is_gap(symbol)] == gaps
+    assert [symbol for symbol in (*gaps, *sounds) if is_pause(symbol)] == pauses

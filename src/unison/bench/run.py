@@ -165,6 +165,7 @@ CASES: dict[str, Callable[[BenchConfig], list[Case]]] = {
         ("speak: emotivoice_small + istft_small, 32-true", speech.synthesis, (SMALL, "32-true")),
         ("speak: emotivoice_small + griffinlim", speech.synthesis, ([*SMALL, "vocoder=griffinlim"], "32-true")),
     ],
+    "prompt": lambda _: [("read a prompt: style_encoder", speech.prompt, ())],
     "training": lambda _: [
         ("joint step: emotivoice, 32-true", speech.training, (FULL, "32-true")),
         ("joint step: emotivoice, bf16-mixed", speech.training, (FULL, "bf16-mixed")),

@@ -46,6 +46,25 @@ def synthesis(repeats: int, overrides: list[str], precision: str) -> dict[str, f
     return {"rtf": seconds / (samples / 16000), "seconds": seconds}
 
 
+def prompt(repeats: int) -> dict[str, float]:
+    """Seconds in which an untrained style encoder reads a prompt for the first time, and when it is remembered."""
+    from unison.builders import build_style_encoder
+    from unison.style.reader import PromptReader
+    from unison.style.wording import Wording, held_out
+    from unison.text.bpe import BytePairs
+
+    tree = compose_train(["model=style_encoder"])
+    texts = [example.text for example in held_out()]
+    tokenizer = BytePairs.train(texts, tree.model.subwords).to_dict()
+    sizes = dict(tree.model)
+    encoder = build_style_encoder({"model": sizes, "tokenizer": tokenizer, "labels": Wording().labels, "bert": None})
+    reader = PromptReader(encoder.eval(), "untrained")
+    reader.encode(texts[-1:])  # what is loaded late is no prompt's cost
+    fresh = iter(texts[:-1])
+    first = median(lambda: reader.encode([next(fresh)]), min(repeats, len(texts) - 1))
+    return {"seconds": first, "remembered_seconds": median(lambda: reader.encode(texts[:1]), repeats)}
+
+
 def training(repeats: int, overrides: list[str], precision: str) -> dict[str, float]:
     """Seconds of a joint training step: batch 4, 60 symbols, 300 frames, 32-frame segments."""
     from unison.builders import build_discriminator, build_voice

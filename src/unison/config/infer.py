@@ -17,14 +17,23 @@ class SpeakConfig:
     text: str | None
     """The text, as typed; without it and without text_file, standard input is read, one text a line."""
     text_file: str | None
-    """A file with one text a line, or JSON lines with text and any of speaker, prompt, speed, seed, out, and of what
-    decides a language model's speech; - is standard input."""
+    """A file with one text a line, or JSON lines with text and any of speaker, prompt, speed, pitch, pitch_range,
+    energy, pause_scale, seed, out, and of what decides a language model's speech; - is standard input."""
     speaker: str | None
     """Speaker's name; may be left out when the voice has one speaker, or for a reference."""
     prompt: str | None
-    """Style: free text for a bert style, labels such as "emotion=happy, speed=fast" for a labels style."""
+    """Style: words for a prompt or bert style, labels such as "emotion=happy, speed=fast" for a labels style."""
     speed: float
     """1.5 speaks half as fast again; durations change, pitch does not (emotivoice)."""
+    pitch: float
+    """Semitones by which the predicted F0 is shifted; 12 is an octave up (emotivoice)."""
+    pitch_range: float
+    """Factor of the predicted F0's distance from its mean in the sentence: 0 is monotonous, 2 twice as lively
+    (emotivoice)."""
+    energy: float
+    """Factor of the predicted energy; 2 is 6 dB (emotivoice)."""
+    pause_scale: float
+    """Factor of the predicted lengths of pauses within a sentence, as at commas; 0 leaves them out (emotivoice)."""
     seed: int
     """Of everything that is random (a language model's draws, the phases from which Griffin-Lim starts); the same seed
     gives the same samples, alone or among others."""

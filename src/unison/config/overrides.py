@@ -18,7 +18,7 @@ PREPARE_TEXTS = (
 """Of a preparation, the keys whose values arrive as typed; * stands for anything."""
 TRAIN_TEXTS = (
     *PREPARE_TEXTS,
-    *("name", "resume", "init_from", "vocoder_from", "speakers.donor", "speakers.replay"),
+    *("name", "resume", "init_from", "vocoder_from", "speakers.donor", "speakers.replay", "model.bert"),
 )
 """Of a training."""
 

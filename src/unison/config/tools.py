@@ -100,6 +100,31 @@ class EvaluateConfig:
 
 
 @dataclass
+class PromptsConfig:
+    """Speak held-out sentences under prompts, and measure what these move: length, F0 and level."""
+
+    ckpt: str
+    """A run folder or a checkpoint in one."""
+    prompts: str | None
+    """A file of prompts, one a line, each with a tab and its labels behind it, as "speak up<TAB>energy=high"; null
+    takes some in English and Chinese that no style encoder has learnt, of a labels style its labels."""
+    out: str | None
+    """Folder for report.json; null takes <run folder>/prompts."""
+    limit: int
+    """Held-out sentences, at most; each is spoken under every prompt."""
+    vocoder: str | None
+    """griffinlim judges the acoustic model alone; null takes the trained vocoder."""
+    precision: str | None
+    """Null takes what training ran with."""
+    style_path: str | None
+    """Where the encoder of a bert style lies here; null looks beside the checkpoint, then where it lay in training."""
+    device: str
+    """auto, cpu, cuda, mps."""
+    threads: int
+    """CPU threads; 0 leaves torch's choice."""
+
+
+@dataclass
 class ResynthesizeConfig:
     """Hear what a codec leaves of recordings."""
 
@@ -144,7 +169,8 @@ class BenchConfig:
     """Measure this machine."""
 
     what: list[str]
-    """Any of prepare, text, synthesis, training, decoding, first_sound, language_training, loader, startup, loading."""
+    """Any of prepare, text, prompt, synthesis, training, decoding, first_sound, language_training, loader, startup,
+    loading."""
     models: list[str] | None
     """Of language models: any of metavoice_tiny, metavoice_small, metavoice_1b; null takes all, but on a
     processor not metavoice_1b."""

@@ -16,6 +16,7 @@ from unison.models.codec.config import CODECS, CodecConfig
 from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.models.metavoice.config import FirstStageConfig, SecondStageConfig
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
+from unison.models.style_encoder.config import StyleEncoderConfig
 from unison.prepare.config import DataConfig
 from unison.style.config import STYLES
 from unison.training.config import (
@@ -39,6 +40,7 @@ MODELS: dict[str, type] = {
     "emotivoice": EmotiVoiceConfig,
     "codec": CodecConfig,
     "speaker_encoder": SpeakerEncoderConfig,
+    "style_encoder": StyleEncoderConfig,
     "metavoice_first": FirstStageConfig,
     "metavoice_second": SecondStageConfig,
 }
@@ -75,8 +77,9 @@ class TrainConfig:
     style: Any = field(metadata={"variants": STYLES})
     """What a prompt becomes."""
     model: Any = field(metadata={"variants": MODELS})
-    """What is trained: emotivoice (text to mel to waveform), or a part of the MetaVoice family: codec, speaker_encoder,
-    metavoice_first (text to the first codebooks' codes), metavoice_second (to the others')."""
+    """What is trained: emotivoice (text to mel to waveform), or what reads its prompts, style_encoder; or a part of the
+    MetaVoice family: codec, speaker_encoder, metavoice_first (text to the first codebooks' codes), metavoice_second (to
+    the others')."""
     vocoder: Any = field(metadata={"variants": VOCODERS})
     """Mel to waveform."""
     codec: Any = field(metadata={"variants": CODECS})

@@ -120,7 +120,9 @@ def _NONE(field: str) -> bool:
 def _TRAINING_SIZES(field: str) -> bool:
     """Sizes of a model that its weights do not depend on."""
     codebooks = ("codebook_decay", "revive_below", "rotation_trick")
-    return field.endswith(("dropout", "joined_seconds", "segment_frames", "max_duration", *codebooks))
+    # where a BERT was found says nothing of it; its settings and weights are compared
+    sizes = ("dropout", "joined_seconds", "segment_frames", "max_duration", *codebooks)
+    return field == "bert" or field.endswith(sizes)
 
 
 def _LOSSES(field: str) -> bool:

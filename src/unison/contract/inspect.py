@@ -18,6 +18,8 @@ from unison.errors import UnisonError
 log = logging.getLogger(__name__)
 
 _WIDTH = 110
+_LONGEST = 1000
+"""Characters of a value; a tokenizer as text has hundreds of thousands."""
 _FORMATS = ("text", "json")
 
 
@@ -104,4 +106,5 @@ def _shown(value: Any) -> str:
         if value and all(isinstance(item, int | float) for item in value):
             return f"{len(value)} values from {min(value):g} to {max(value):g}"
         return _listed(value)
-    return str(value)
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_WIDTH]}… ({len(text)} characters)"

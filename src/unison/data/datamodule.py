@@ -180,7 +180,7 @@ class DataModule(LightningDataModule):
             persistent_workers=workers > 0,
             pin_memory=self.loader.pin_memory,
             collate_fn=self.collate,
-            worker_init_fn=_leave_signals_to_the_parent,
+            worker_init_fn=leave_signals_to_the_parent,
             # without its own, a loader draws from the global generator and a resumed run would differ
             generator=torch.Generator().manual_seed(self.seed),
         )
@@ -246,7 +246,7 @@ class CorpusDataModule(DataModule):
         return UtteranceDataset(corpus, chosen, numbering, self.style)
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:
+def leave_signals_to_the_parent(worker: int) -> None:
     """A scheduler's SIGTERM and a terminal's Ctrl-C reach all processes; the run saves, then ends its workers."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

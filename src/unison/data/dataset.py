@@ -80,7 +80,7 @@ class UtteranceDataset(Dataset[Item]):
             speaker=self._speakers[utterance.speaker],
             labels=torch.tensor([self._labels[label][utterance.style.get(label, "")] for label in CLASSES]),
             style=self._vector(utterance.prompt_row),
-            content=self._vector(utterance.content_row),
+            content=torch.zeros(0) if utterance.content_row is None else self._vector(utterance.content_row),
             mel=torch.tensor(features.mel(utterance)),
             pitch=torch.tensor(pitch, dtype=torch.float32),
             energy=torch.tensor(energy, dtype=torch.float32),

@@ -63,9 +63,9 @@ class Utterance:
     style: dict[str, str] = field(default_factory=dict)
     """Class labels and a prompt, where the corpus has them."""
     prompt_row: int | None = None
-    """Row of the style prompt's vector in the style table; the text stands in for a missing prompt."""
+    """Row of the style prompt's vector in the style table; None where nothing is asked for."""
     content_row: int | None = None
-    """Row of the text's vector in the style table."""
+    """Row of the text's vector in the style table, where the encoder reads texts as well."""
     corpus: str = ""
     """In a mix, which of its corpora it is of; the features are in that one's folder."""
 
@@ -273,7 +273,8 @@ class Corpus:
         """Style vectors [rows, style_dim], mapped read-only; no rows without a style encoder."""
         if not self.info.style_dim:
             return np.zeros((0, 0), dtype=np.float32)
-        rows = 1 + max(max(u.prompt_row or 0, u.content_row or 0) for u in self.utterances)
+        given = (row for u in self.utterances for row in (u.prompt_row, u.content_row) if row is not None)
+        rows = 1 + max(given)
         return map_rows(self.folder / STYLE_FILE, np.dtype("<f4"), rows, self.info.style_dim)
 
 

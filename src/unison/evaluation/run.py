@@ -50,7 +50,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     folder = Path(config.out) if config.out else beside(Path(config.ckpt).expanduser()) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     requests = [
-        Request(u.text, u.speaker, synthesizer.prompt_of(u.style), symbols=tuple(u.symbols)) for u in utterances
+        Request(u.text, u.speaker, synthesizer.prompt_of(u.style, u.key), symbols=tuple(u.symbols)) for u in utterances
     ]
     resynthesis = GriffinLim(GriffinLimConfig(), synthesizer.geometry)
     rows: list[dict[str, Any]] = []

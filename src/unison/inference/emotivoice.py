@@ -19,19 +19,21 @@ from unison.config.compilation import CompileConfig
 from unison.contract.contract import Contract
 from unison.errors import UnisonError
 from unison.inference.audio import Audio, pause_after
-from unison.inference.request import Request
+from unison.inference.request import CONTROLS, Request
 from unison.inference.shaping import Marks, is_marked, padded, shaped
 from unison.inference.synthesizer import OFF, OnProgress, Synthesizer, check_request
+from unison.models.emotivoice.controls import Controls
 from unison.models.emotivoice.spans import Spans
 from unison.precision import PrecisionPolicy, finite, finite_check
 from unison.style.bert import BertStyle, shared
 from unison.style.config import CLASSES, BertStyleConfig
 from unison.style.labels import LabelStyle
 from unison.style.prompt import parse_labels
+from unison.style.reader import PromptReader
 from unison.text import Lexicon, parse
 from unison.text import frontend as make_frontend
 from unison.text.reading import Reading, Word
-from unison.text.symbols import explained, to_ids, unread
+from unison.text.symbols import explained, is_pause, to_ids, unread
 from unison.vocoders.config import GriffinLimConfig
 from unison.vocoders.griffinlim import GriffinLim
 from unison.vocoders.vocoder import Vocoder
@@ -53,6 +55,7 @@ class _Sentence:
     reading: Reading
     speaker: int
     labels: list[int]
+    prompt: str
     asked: Request
     waveform: np.ndarray | None = None
     timings: dict[str, float] = field(default_factory=dict)
@@ -61,11 +64,6 @@ class _Sentence:
     def text(self) -> str:
         """Without markup."""
         return self.reading.text
-
-    @property
-    def prompt(self) -> str:
-        """In what style."""
-        return self.asked.prompt or self.asked.text
 
 
 class EmotiVoiceSynthesizer(Synthesizer):
@@ -93,7 +91,8 @@ class EmotiVoiceSynthesizer(Synthesizer):
         self.voice = voice
         words = Lexicon.parse(contract.frontend.get("lexicon", ""))
         self.frontend = make_frontend(config.text.frontend, words.joined(Lexicon.of(lexicon)))
-        self.style_encoder = _style_encoder(config.style, contract, style_path)
+        self.style_encoder = _style_encoder(config.style, contract, voice, style_path)
+        self._pauses = torch.tensor([is_pause(symbol) for symbol in contract.symbols])
         self.vocoder = _choose_vocoder(vocoder, contract, voice, config.vocoder, self.geometry).to(device)
 
     @property
@@ -105,8 +104,13 @@ class EmotiVoiceSynthesizer(Synthesizer):
         """The vocoder's kind."""
         return {"vocoder": type(self.vocoder).__name__}
 
-    def prompt_of(self, style: dict[str, str]) -> str | None:
-        """The prompt that asks this voice for an utterance's style (labels by class, and ``prompt``); None without."""
+    def prompt_of(self, style: dict[str, str], key: str = "") -> str | None:
+        """The prompt that asks this voice for an utterance's style (labels by class, and ``prompt``); None without.
+
+        Where it is made of labels, `key` decides the words.
+        """
+        if isinstance(self.style_encoder, PromptReader):
+            return self.style_encoder.prompt_for(key, "", style)
         if self.style_encoder is not None:
             return style.get("prompt")
         if not isinstance(self.voice.style, LabelStyle):
@@ -153,6 +157,9 @@ class EmotiVoiceSynthesizer(Synthesizer):
             problems += error.problems
         if not SPEEDS[0] <= request.speed <= SPEEDS[1]:
             problems.append(f"speed={request.speed:g}: expected {SPEEDS[0]:g} … {SPEEDS[1]:g}")
+        for name, (least, most) in CONTROLS.items():
+            if not least <= (value := getattr(request, name)) <= most:
+                problems.append(f"{name}={value:g}: expected {least:g} … {most:g}")
         labels = [0] * len(CLASSES)
         if self.style_encoder is None:
             try:
@@ -163,6 +170,7 @@ class EmotiVoiceSynthesizer(Synthesizer):
         problems += check_request(request, max_chars)
         if problems:
             raise UnisonError(problems)
+        asked = {"prompt": request.prompt} if request.prompt else {}
         pieces: list[_Sentence] = []
         unknown: dict[str, list[str]] = {}
         unreadable: list[str] = []
@@ -184,7 +192,8 @@ class EmotiVoiceSynthesizer(Synthesizer):
             for warning in reading.warnings:
                 log.warning("%s", warning)
             if len(tokens) > 2:  # a piece of punctuation alone has nothing between its end marks
-                piece = _Sentence(index, tokens, reading, speaker, labels, request)
+                prompt = self.style_encoder.prompt_for("", request.text, asked) if self.style_encoder else None
+                piece = _Sentence(index, tokens, reading, speaker, labels, prompt or "", request)
                 piece.timings["text"] = time.perf_counter() - start
                 pieces.append(piece)
         problems += explained(unknown, self.contract.symbols)
@@ -213,20 +222,26 @@ class EmotiVoiceSynthesizer(Synthesizer):
         for row, piece in zip(tokens, batch, strict=True):
             row[: len(piece.tokens)] = torch.tensor(piece.tokens)
         speakers = torch.tensor([piece.speaker for piece in batch])
-        speed = torch.tensor([piece.asked.speed for piece in batch])
         marks = [piece.reading.marked() for piece in batch]
         to = self.device
+        tokens_done = time.perf_counter()
+        prompts, contents = self._encode(batch)
+        prompts_done = time.perf_counter()
         labels = torch.tensor([piece.labels for piece in batch])
-        style, content = self.voice.vectors(
-            labels.to(to),
-            self._encode([piece.prompt for piece in batch]).to(to),
-            self._encode([piece.text for piece in batch]).to(to),
-        )
+        style, content = self.voice.vectors(labels.to(to), prompts.to(to), contents.to(to))
+        inputs: dict[str, Any] = {
+            "tokens": tokens.to(to),
+            "token_lengths": lengths.to(to),
+            "speakers": speakers.to(to),
+            "style": style,
+            "content": content,
+            "speed": torch.tensor([piece.asked.speed for piece in batch], device=to),
+            "controls": self._controls(batch, tokens),
+        }
         text_done = time.perf_counter()
-        inputs: tuple[Any, ...] = tokens.to(to), lengths.to(to), speakers.to(to), style, content, speed.to(to)
         if any(map(is_marked, marks)):
             rates = padded([[prosody.rate for _, prosody, _ in own] for own in marks], 1.0)
-            inputs = *inputs[:-1], (speed[:, None] * rates).to(to), None, self._spans(marks)
+            inputs |= {"speed": inputs["speed"][:, None] * rates.to(to), "spans": self._spans(marks)}
         seeds = [piece.asked.seed for piece in batch]
         try:
             waveform, durations, acoustic_done = self._sound(inputs, seeds)
@@ -241,13 +256,21 @@ class EmotiVoiceSynthesizer(Synthesizer):
             piece.waveform = samples.clip(-1, 1)
             share = n / max(sum(frames), 1)
             piece.timings = {
-                "text": piece.timings["text"] + (text_done - start) * share,
+                "text": piece.timings["text"] + (text_done - prompts_done + tokens_done - start) * share,
+                **({} if self.style_encoder is None else {"prompt": (prompts_done - tokens_done) * share}),
                 "acoustic": (acoustic_done - text_done) * share,
                 "vocoder": (done - acoustic_done) * share,
             }
 
-    def _encode(self, texts: list[str]) -> Tensor:
-        return torch.zeros(len(texts), 0) if self.style_encoder is None else self.style_encoder.encode(texts)
+    def _encode(self, batch: list[_Sentence]) -> tuple[Tensor, Tensor]:
+        """Vectors of the prompts and of the texts."""
+        nothing = torch.zeros(len(batch), 0)
+        if self.style_encoder is None:
+            return nothing, nothing
+        prompts = self.style_encoder.encode([piece.prompt for piece in batch])
+        if not self.style_encoder.reads_texts:
+            return prompts, nothing
+        return prompts, self.style_encoder.encode([piece.text for piece in batch])
 
     def _spans(self, marks: Sequence[Marks]) -> Spans:
         """What texts ask of single symbols."""
@@ -263,14 +286,27 @@ class EmotiVoiceSynthesizer(Synthesizer):
             f0_zero=-known["f0_mean"] / known["f0_std"] if known.get("f0_std") else 0.0,
         )
 
-    def _sound(self, inputs: tuple[Any, ...], seeds: list[int]) -> tuple[Tensor, Tensor, float]:
+    def _controls(self, batch: list[_Sentence], tokens: Tensor) -> Controls | None:
+        """What the requests ask for beside their prompts; None when that is nothing."""
+        asked = {name: [float(getattr(piece.asked, name)) for piece in batch] for name in CONTROLS}
+        if all(value == getattr(Request, name) for name, values in asked.items() for value in values):
+            return None
+        known = self.contract.statistics
+        return Controls(
+            **{name: torch.tensor(values, device=self.device) for name, values in asked.items()},
+            pauses=self._pauses[tokens].to(self.device),
+            f0_zero=-known["f0_mean"] / known["f0_std"],
+            energy_zero=-known["energy_mean"] / known["energy_std"],
+        )
+
+    def _sound(self, inputs: dict[str, Any], seeds: list[int]) -> tuple[Tensor, Tensor, float]:
         """Waveforms [B, 1, L] and durations [B, T] in frames on the CPU, and when the acoustic model was done.
 
         Raises:
             FloatingPointError: something is not finite.
         """
         with self.policy.autocast():
-            out = self.voice.model.acoustic.infer(*inputs)
+            out = self.voice.model.acoustic.infer(**inputs)
         mel = self._finite(out.mel.float(), "the mel")
         _wait_for(self.device)
         acoustic_done = time.perf_counter()
@@ -282,7 +318,7 @@ class EmotiVoiceSynthesizer(Synthesizer):
     def _finite(self, values: Tensor, what: str) -> Tensor:
         return finite(values, what) if self.stops_at_overflow else values
 
-    def _overflow(self, error: FloatingPointError, inputs: tuple[Any, ...], seeds: list[int]) -> UnisonError:
+    def _overflow(self, error: FloatingPointError, inputs: dict[str, Any], seeds: list[int]) -> UnisonError:
         """The problem, with the layer that it comes from: found by speaking once more and looking at each."""
         try:
             with finite_check(self.voice):
@@ -327,8 +363,12 @@ def _choose_vocoder(
     return GriffinLim(GriffinLimConfig(), geometry)
 
 
-def _style_encoder(config: Any, contract: Contract, path: str | None) -> BertStyle | None:
-    """The frozen encoder of prompts, which must be the one that the voice was trained with."""
+def _style_encoder(config: Any, contract: Contract, voice: Voice, path: str | None) -> BertStyle | PromptReader | None:
+    """What reads prompts: the voice's own encoder, or a frozen one, which must be that of its training."""
+    if voice.style_encoder is not None:
+        if path is not None:
+            raise UnisonError(f"style_path={path}: this voice brings its encoder of prompts; leave it out")
+        return PromptReader(voice.style_encoder, contract.style["weights_digest"])
     if not isinstance(config, BertStyleConfig):
         if path is not None:
             raise UnisonError(f"style_path={path}: this voice was trained without an encoder of prompts; leave it out")

@@ -9,7 +9,9 @@ from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.errors import UnisonError
 from unison.inference import synthesizer
 from unison.inference.codec import load_codec
-from unison.inference.parts import load_speaker_encoder
+from unison.inference.parts import load_speaker_encoder, load_style_encoder
+
+_ENCODERS = {"speaker_encoder": load_speaker_encoder, "style_encoder": load_style_encoder}
 
 
 def load(ckpt: str | Path, device: str = "auto", precision: str | None = None, **voice: Any) -> Any:
@@ -23,14 +25,15 @@ def load(ckpt: str | Path, device: str = "auto", precision: str | None = None, *
 
     Returns:
         A :class:`unison.inference.synthesizer.Synthesizer`; of a codec, a :class:`unison.inference.codec.SpeechCodec`;
-        of a speaker encoder, a :class:`unison.models.speaker_encoder.SpeakerEncoder`, always in float32.
+        of a speaker or style encoder, a :class:`unison.models.speaker_encoder.SpeakerEncoder` or
+        :class:`unison.models.style_encoder.StyleEncoder`, always in float32.
 
     Raises:
         UnisonError: the checkpoint is missing, damaged or not one of ours; device or precision are not to be had.
     """
     kind = read_contract(resolve_ckpt(ckpt).path).kind
-    if kind not in ("codec", "speaker_encoder"):
+    if kind not in ("codec", *_ENCODERS):
         return synthesizer.load(ckpt, device, precision, **voice)
     if voice:
         raise UnisonError([f"{name}: ckpt={ckpt} holds a {kind.replace('_', ' ')}, no voice" for name in voice])
-    return load_codec(ckpt, device, precision) if kind == "codec" else load_speaker_encoder(ckpt, device)
+    return load_codec(ckpt, device, precision) if kind == "codec" else _ENCODERS[kind](ckpt, device)

@@ -15,8 +15,13 @@ from unison.errors import UnisonError
 from unison.inference.synthesizer import choose_device
 from unison.models.codec.codec import Codec
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
+from unison.models.style_encoder.encoder import StyleEncoder
 
-KINDS: dict[type[nn.Module], str] = {Codec: "codec", SpeakerEncoder: "speaker_encoder"}
+KINDS: dict[type[nn.Module], str] = {
+    Codec: "codec",
+    SpeakerEncoder: "speaker_encoder",
+    StyleEncoder: "style_encoder",
+}
 """What a contract calls them."""
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -54,4 +59,19 @@ def load_speaker_encoder(ckpt: str | Path, device: str = "auto") -> SpeakerEncod
     """
     target = choose_device(device)
     _, encoder = trained_part(ckpt, SpeakerEncoder)
+    return encoder.to(target)
+
+
+def load_style_encoder(ckpt: str | Path, device: str = "auto") -> StyleEncoder:
+    """The style encoder of a checkpoint; always in float32, so that a prompt has one vector everywhere.
+
+    Args:
+        ckpt: a checkpoint file, a run folder or an exported folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        UnisonError: the checkpoint is missing, damaged or no style encoder; the device is not to be had.
+    """
+    target = choose_device(device)
+    _, encoder = trained_part(ckpt, StyleEncoder)
     return encoder.to(target)

@@ -21,6 +21,14 @@ class Request:
     speaker: str | None = None
     prompt: str | None = None
     speed: float = 1.0
+    pitch: float = 0.0
+    """Semitones by which F0 is shifted."""
+    pitch_range: float = 1.0
+    """Factor of F0's distance from its mean."""
+    energy: float = 1.0
+    """Factor of the energy."""
+    pause_scale: float = 1.0
+    """Factor of the lengths of pauses within a sentence."""
     seed: int = 0
     reference: tuple[str, ...] = ()
     """Recordings of the voice to imitate."""
@@ -37,8 +45,10 @@ class Request:
         return replace(self, **{name: value for name, value in values.items() if getattr(self, name) is None})
 
 
+CONTROLS = {"pitch": (-24.0, 24.0), "pitch_range": (0.0, 4.0), "energy": (0.1, 10.0), "pause_scale": (0.0, 10.0)}
+"""What is asked of a voice beside its prompt, and from where to where."""
 KNOBS = {
-    "emotivoice": ("prompt", "speed"),
+    "emotivoice": ("prompt", "speed", *CONTROLS),
     "metavoice": ("reference", "guidance", "temperature", "top_p", "top_k"),
 }
 """What a request to each family may say besides text, speaker and seed."""
@@ -47,6 +57,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "speaker": (str,),
     "prompt": (str,),
     "speed": (int, float),
+    **dict.fromkeys(CONTROLS, (int, float)),
     "seed": (int,),
     "reference": (str, list),
     "guidance": (int, float),

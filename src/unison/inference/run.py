@@ -20,7 +20,7 @@ from unison.audio import io
 from unison.config.infer import InferConfig, SpeakConfig
 from unison.config.validate import validate
 from unison.errors import UnisonError
-from unison.inference.request import Request, files_of, parse_lines
+from unison.inference.request import CONTROLS, Request, files_of, parse_lines
 
 if TYPE_CHECKING:
     from unison.inference.audio import Audio
@@ -109,7 +109,8 @@ def read_requests(config: SpeakConfig, stdin: TextIO | None = None) -> list[Requ
         UnisonError: none is given, several are, a file can't be read, or a line is wrong.
     """
     stdin = stdin or sys.stdin
-    defaults = Request("", config.speaker, config.prompt, config.speed, config.seed)
+    controls = {name: getattr(config, name) for name in ("speed", *CONTROLS)}
+    defaults = Request("", config.speaker, config.prompt, seed=config.seed, **controls)
     if isinstance(config, InferConfig):
         decoding = {name: getattr(config, name) for name in ("guidance", "temperature", "top_p", "top_k")}
         defaults = replace(defaults, reference=files_of(config.reference), **decoding)

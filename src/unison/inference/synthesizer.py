@@ -103,7 +103,7 @@ class Synthesizer(ABC):
         speed: float = 1.0,
         seed: int = 0,
         reference: str | Path | Sequence[str | Path] = (),
-        **decoding: Any,
+        **knobs: Any,
     ) -> tuple[np.ndarray, int]:
         """Speak one text.
 
@@ -114,7 +114,8 @@ class Synthesizer(ABC):
             speed: 1.5 speaks half as fast again (emotivoice).
             seed: of everything that is random.
             reference: a recording of the voice to imitate, or several (metavoice).
-            decoding: guidance, temperature, top_p, top_k (metavoice).
+            knobs: pitch, pitch_range, energy, pause_scale (emotivoice); guidance, temperature, top_p, top_k
+                (metavoice).
 
         Returns:
             samples float32 [L] in −1 … 1, and the sample rate.
@@ -124,7 +125,7 @@ class Synthesizer(ABC):
                 the voice's family does not have; a recording that can't be used.
         """
         files = [reference] if isinstance(reference, str | Path) else reference
-        request = Request(text, speaker, prompt, speed, seed, tuple(map(str, files)), **decoding)
+        request = Request(text, speaker, prompt, speed, seed=seed, reference=tuple(map(str, files)), **knobs)
         audio = self.synthesize([request])[0]
         return audio.samples, audio.sample_rate
 

@@ -46,8 +46,9 @@ class DataConfig:
     name: str = "demo"
     """Name of the prepared corpus; the folder of its manifest and features is called after it."""
     corpus: str = "demo"
-    """Layout: demo (made by espeak-ng), aishell3, databaker (BZNSYP), fsdd, libritts (also LibriTTS-R), ljspeech, vctk,
-    csv (a table or text files), or mix (the corpora of data.corpora)."""
+    """Layout: demo and style_demo (made by espeak-ng), aishell3, databaker (BZNSYP), fsdd, libritts (also LibriTTS-R),
+    ljspeech, vctk, csv (a table or text files), mix (the corpora of data.corpora), or none (no recordings, for a style
+    encoder)."""
     raw: str = "outputs/corpora/demo"
     """Folder of the recordings (for csv also the file), ~ being the home folder; the demo corpus is written here."""
     speaker: str | None = None
@@ -56,6 +57,9 @@ class DataConfig:
     """What its publisher allows; stands on the data card."""
     source: str | None = None
     """Where it is from; stands on the data card."""
+    labels: Literal["given", "computed"] = "given"
+    """Style labels: given (the corpus's own), or computed: where a clip has none of its own, pitch, speed and energy
+    are told by its F0, rate and energy, as the lower, middle and upper third of its speaker's clips."""
     min_seconds: float = 0.3
     """Shorter clips are rejected."""
     max_seconds: float = 12.0

@@ -15,11 +15,13 @@ from unison.data.manifest import CorpusInfo
 from unison.errors import UnisonError
 from unison.models.codec.config import NoCodecConfig
 from unison.prepare import prepare, staleness
-from unison.style.config import BertStyleConfig
+from unison.style.config import BertStyleConfig, PromptStyleConfig
 from unison.text import Lexicon, frontend
 
 if TYPE_CHECKING:
     from unison.parts import Part
+    from unison.prepare.runner import StyleEncoder
+    from unison.style.reader import PromptReader
 
 # torch, and what is made of it, is imported where it is needed: a process that only hands clips to its workers takes a
 # tenth of the memory without it
@@ -33,6 +35,22 @@ def run(cfg: DictConfig) -> None:
     folder = prepare_corpus(config)
     prepare_tables(folder, parts)
     print(folder)
+
+
+def prompt_reader(part: Part) -> PromptReader:
+    """A style encoder, ready to read."""
+    from unison.builders import build_part
+    from unison.style.reader import PromptReader
+
+    return PromptReader(build_part(part.identity, part.weights), part.identity["weights"])
+
+
+def _style_encoder(style: PromptStyleConfig) -> Part:
+    if style.path is None:
+        raise UnisonError("style=prompt reads prompts: style.path=outputs/<a run of model=style_encoder>")
+    from unison.parts import part_of
+
+    return part_of("style_encoder", style.path, "style.path")
 
 
 def asked_parts(config: PrepareConfig) -> dict[str, Part]:
@@ -77,18 +95,27 @@ def prepare_tables(folder: Path, parts: Mapping[str, Part]) -> None:
         prepare_voices(folder, build_part(known, encoder.weights), known["weights"], known["sample_rate"])
 
 
-def prepare_corpus(config: PrepareConfig, accept: Callable[[CorpusInfo], None] | None = None) -> Path:
+def prepare_corpus(
+    config: PrepareConfig, accept: Callable[[CorpusInfo], None] | None = None, reader: Part | None = None
+) -> Path:
     """The prepared folder; made or renewed first when it is missing or stale.
+
+    Args:
+        config: the corpus, and the features to make of it.
+        accept: as `prepare` has it.
+        reader: for style=prompt, the style encoder.
 
     Raises:
         UnisonError: the corpus is not there, too much of it can't be used, or `accept` refuses what it has become.
     """
     folder = Path(config.derived["prepared"])
-    encoder = None
+    encoder: StyleEncoder | None = None
     if isinstance(config.style, BertStyleConfig):
         from unison.style.bert import shared
 
         encoder = shared(config.style)
+    elif isinstance(config.style, PromptStyleConfig):
+        encoder = prompt_reader(reader or _style_encoder(config.style))
     reads = frontend(config.text.frontend, Lexicon.of(config.text.lexicon))
     reason = staleness(config.data, config.audio, reads, folder, encoder)
     if reason is None:

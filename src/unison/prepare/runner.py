@@ -39,6 +39,7 @@ from unison.prepare.clip import Clip, Reject
 from unison.prepare.config import MIX, DataConfig
 from unison.prepare.corpora import recordings, table
 from unison.prepare.features import Measurement, Measurer, feature_settings
+from unison.prepare.labels import with_computed
 from unison.prepare.splits import UNUSED, held_out_speakers, splits, what_is_said
 from unison.prepare.statistics import measure_statistics
 from unison.prepare.store import FeatureStore, RowTable, lock
@@ -59,14 +60,24 @@ _EXAMPLES = 5
 
 
 class StyleEncoder(Protocol):
-    """What turns style prompts and texts into vectors."""
+    """What turns style prompts, and perhaps texts, into vectors."""
+
+    reads_texts: bool
+    """Whether texts have vectors as well."""
 
     @property
     def digest(self) -> str:
         """Stands for the encoder, its weights and settings."""
 
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+
     def encode(self, texts: list[str]) -> Any:
         """Vectors float32 [len(texts), dim], an array or a tensor."""
+
+    def prompt_for(self, key: str, text: str, style: Mapping[str, str]) -> str | None:
+        """The prompt of a clip, by its key, its text and its style; None when it has none."""
 
 
 def prepare(
@@ -225,7 +236,8 @@ def _prepare(
     with replacing(folder / "manifest.jsonl") as file:
         file.writelines(json.dumps(asdict(u), ensure_ascii=False).encode() + b"\n" for u in utterances)
     write_text(folder / "corpus.json", info.to_json())
-    _report(info, utterances, folder)
+    if utterances:
+        _report(info, utterances, folder)
     return folder
 
 
@@ -264,6 +276,8 @@ def _measured(
     given = {clip.key: clip.split for clip in clips}
     sides = splits(outcome.utterances, given, data.valid, apart, _earlier_sides(folder, previous, source))
     utterances = [replace(u, split=side) for u, side in zip(outcome.utterances, sides, strict=True)]
+    if data.labels == "computed":
+        utterances = with_computed(utterances, Features({"": folder}, geometry, utterances))
     return _Found(source, utterances, len(outcome.rejects), frames, {"": folder})
 
 
@@ -438,7 +452,7 @@ def _report_rejects(outcome: _Outcome, total: int, data: DataConfig, folder: Pat
     counted = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
     if rejects:
         print(f"{len(rejects)} of {total} clips can't be used: {counted}; see {folder / 'rejects.jsonl'}")
-    if outcome.utterances and len(rejects) <= data.max_reject_share * total:
+    if data.corpus == corpora.NONE or (outcome.utterances and len(rejects) <= data.max_reject_share * total):
         return
     examples = "; ".join(f"{r['key']}: {r['reason']} ({r['detail']})" for r in rejects[:_EXAMPLES])
     found = f"{data.raw}: {len(rejects)} of {total} clips can't be used ({counted or 'it holds none'})"
@@ -486,21 +500,27 @@ def _encode_styles(
     """Give every utterance the rows of its prompt's and its text's vectors; with the vectors' width."""
     from tqdm import tqdm
 
-    prompts = [u.style.get("prompt") or u.text for u in utterances]
-    texts = list(
-        dict.fromkeys(text for pair in zip(prompts, (u.text for u in utterances), strict=True) for text in pair)
-    )
-    dim = style.encode(texts[:1]).shape[1]
+    prompts = [style.prompt_for(u.key, u.text, u.style) for u in utterances]
+    contents = [u.text if style.reads_texts else None for u in utterances]
+    pairs = zip(prompts, contents, strict=True)
+    texts = list(dict.fromkeys(text for pair in pairs for text in pair if text is not None))
+    if not texts:
+        raise UnisonError(
+            "style: no clip of this corpus has a prompt or labels, so there is nothing to learn a prompt by:"
+            " data.labels=computed gives it labels"
+        )
+    dim = style.dim
     with closing(RowTable(folder, "style", style.digest, dim)) as table:
         missing = [text for text in texts if text not in table.places]
         for start in tqdm(range(0, len(missing), _STYLE_BATCH), desc="style vectors", disable=not progress):
             batch = missing[start : start + _STYLE_BATCH]
             vectors = np.asarray(style.encode(batch))
             table.add({text: vector[None] for text, vector in zip(batch, vectors, strict=True)})
-        rows = {text: row for text, (row, _) in table.places.items()}
+        rows: dict[str | None, int | None] = {text: row for text, (row, _) in table.places.items()}
+    rows[None] = None
     placed = [
-        replace(u, prompt_row=rows[prompt], content_row=rows[u.text])
-        for u, prompt in zip(utterances, prompts, strict=True)
+        replace(u, prompt_row=rows[prompt], content_row=rows[content])
+        for u, prompt, content in zip(utterances, prompts, contents, strict=True)
     ]
     return placed, dim
 
@@ -541,7 +561,7 @@ def _listing(data: DataConfig) -> str | None:
     them, so of a table they are the files that it names, and the texts.
     """
     raw = Path(data.raw)
-    if not raw.exists():
+    if data.corpus == corpora.NONE or not raw.exists():
         return None
     digest = hashlib.sha256()
     if data.corpus == "csv":

@@ -6,6 +6,7 @@ import copy
 import functools
 import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,13 @@ class BertStyle:
     def digest(self) -> str:
         """What the encoder is, wherever it was found."""
         return json_digest({name: value for name, value in self.identity.items() if name != "path"})
+
+    reads_texts = True
+    """Texts have vectors as well: what a voice is to say, as EmotiVoice has it."""
+
+    def prompt_for(self, key: str, text: str, style: Mapping[str, str]) -> str:
+        """The prompt of a clip: its own, or its text."""
+        return style.get("prompt") or text
 
     def encode(self, texts: list[str]) -> Tensor:
         """Vectors of texts, float32 [N, dim] on the CPU; texts beyond the encoder's limit are cut."""

@@ -13,7 +13,7 @@ class NoStyleConfig:
     """No style: text and speaker alone."""
 
     name: str = "none"
-    """Which style encoder: none, labels or bert."""
+    """Which style encoder: none, labels, bert or prompt."""
 
 
 @dataclass
@@ -21,7 +21,7 @@ class LabelStyleConfig:
     """Learned tables for the corpus's style labels."""
 
     name: str = "labels"
-    """Which style encoder: none, labels or bert."""
+    """Which style encoder: none, labels, bert or prompt."""
     emotion: int = 32
     """Width of the emotion table's vectors; 0 leaves emotion out."""
     pitch: int = 16
@@ -44,7 +44,7 @@ class BertStyleConfig:
     """A frozen Hugging Face encoder reads the prompt (style) and the text (content)."""
 
     name: str = "bert"
-    """Which style encoder: none, labels or bert."""
+    """Which style encoder: none, labels, bert or prompt."""
     path: str = ""
     """A local folder with config, weights and tokenizer, or a hub id, as google-bert/bert-base-chinese."""
     pooling: str = "pooler"
@@ -55,5 +55,23 @@ class BertStyleConfig:
     """Texts encoded at a time."""
 
 
-STYLES: dict[str, type] = {"none": NoStyleConfig, "labels": LabelStyleConfig, "bert": BertStyleConfig}
+@dataclass
+class PromptStyleConfig:
+    """A style encoder that was trained here reads the prompt; where the corpus has labels alone, words for these."""
+
+    name: str = "prompt"
+    """Which style encoder: none, labels, bert or prompt."""
+    path: str | None = None
+    """Its run folder, checkpoint or exported folder, or a voice that has one; null takes the one of init_from=. It is
+    embedded in the run's own checkpoints."""
+    dropout: float = 0.1
+    """Share of prompts that training hides, so that speaking without a prompt works."""
+
+
+STYLES: dict[str, type] = {
+    "none": NoStyleConfig,
+    "labels": LabelStyleConfig,
+    "bert": BertStyleConfig,
+    "prompt": PromptStyleConfig,
+}
 """Config by name."""

@@ -100,6 +100,17 @@ def explained(words: Mapping[str, Sequence[str]], table: Sequence[str]) -> list[
     return lines
 
 
+def is_gap(symbol: str) -> bool:
+    """Whether a symbol is no sound: a break of any level, a change of language, punctuation or a space."""
+    return bool(_PAUSE.fullmatch(symbol)) or symbol in _GAPS or not any(map(str.isalnum, symbol))
+
+
+def is_pause(symbol: str) -> bool:
+    """Whether a symbol is a pause within a sentence: a break of level 2 or more, or punctuation; no mere word's end."""
+    match = _PAUSE.fullmatch(symbol)
+    return int(match[2]) > 1 if match else is_gap(symbol) and symbol not in _GAPS and not symbol.isspace()
+
+
 def near(symbol: str, table: Sequence[str]) -> list[str]:
     """Symbols of the table that differ in tone or stress only, else those spelled much alike."""
     return _akin(symbol, table) or difflib.get_close_matches(symbol, table, n=3, cutoff=0.6)

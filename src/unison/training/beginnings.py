@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from unison.adapters import around, merged
 from unison.audio.geometry import AudioGeometry
-from unison.builders import STAGES_OF_METAVOICE
+from unison.builders import STAGES_OF_METAVOICE, STYLE_ENCODER
 from unison.config.train import TrainConfig, model_name
 from unison.contract.checkpoint import (
     DISCRIMINATOR_PREFIX,
@@ -32,10 +33,12 @@ from unison.contract.weights import check_state
 from unison.data.manifest import Corpus, CorpusInfo
 from unison.errors import UnisonError
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
+from unison.models.style_encoder.reading import folded
 from unison.parts import PREFIXES
 from unison.precision import PrecisionPolicy
 from unison.style import style_identity
 from unison.style.folder import encoder_folder
+from unison.style.wording import Wording
 from unison.text.bpe import BytePairs, normalise
 from unison.training.components import Components
 from unison.training.config import SpeakersConfig
@@ -49,6 +52,7 @@ KINDS = {
     "emotivoice": ("tts", "emotivoice"),
     "codec": ("codec", "metavoice"),
     "speaker_encoder": ("speaker_encoder", "metavoice"),
+    "style_encoder": ("style_encoder", "emotivoice"),
     "metavoice_first": ("tts", "metavoice"),
     "metavoice_second": ("tts", "metavoice"),
 }
@@ -56,6 +60,8 @@ KINDS = {
 VOCODER = "model.vocoder."
 """Where a voice's state dict has its vocoder."""
 
+_PROMPTS = 5000
+"""Made prompts from which subwords are learnt."""
 _MOST = 10
 """Differences that a message tells one by one."""
 
@@ -67,7 +73,7 @@ def new_contract(
     policy: PrecisionPolicy,
     components: Components | None = None,
 ) -> Contract:
-    """What every checkpoint of the run will say about itself; a language model's run builds on `components`."""
+    """What every checkpoint of the run will say about itself; `components` are what it builds on."""
     info = corpus.info
     replay = config.speakers.replay
     replayed = {} if replay is None else {"replayed": CorpusInfo.read(replay).fingerprint}
@@ -77,19 +83,28 @@ def new_contract(
     }
     kind, family = KINDS[model_name(config.model)]
     read: dict[str, Any] = {"speakers": [], "symbols": []}
-    if family == "emotivoice":
+    embedded = {} if components is None else {name: part.identity for name, part in components.parts.items()}
+    if kind == STYLE_ENCODER:
+        wording = Wording(corpus.labels)
+        read["labels"] = wording.labels
+        if config.model.bert is None:
+            read["tokenizer"] = _tokenizer_of_prompts(wording, corpus, config.model.subwords)
+        else:
+            read["style"] = embedded["bert"]
+    elif family == "emotivoice":
         read = {
             "speakers": list(corpus.speakers),
             "symbols": list(corpus.symbols),
             "labels": {name: list(values) for name, values in corpus.labels.items()},
             "statistics": dict(vars(corpus.statistics)),
-            "style": style_identity(config.style, corpus.labels),
+            "style": style_identity(config.style, corpus.labels, embedded.get(STYLE_ENCODER)),
+            "components": embedded,
             "frontend": info.frontend_identity,
         }
-    if components is not None:
+    elif components is not None:
         read["speakers"] = list(corpus.speakers)
         read["tokenizer"] = components.tokenizer or _learnt_tokenizer(corpus, config.model.text_tokens)
-        read["components"] = {name: part.identity for name, part in components.parts.items()}
+        read["components"] = embedded
         read["statistics"] = _reading(corpus, BytePairs.from_dict(read["tokenizer"]), config.model.joined_seconds)
     return Contract(
         config=OmegaConf.to_yaml(tree, resolve=True),
@@ -108,6 +123,13 @@ def new_contract(
 def heard(config: TrainConfig) -> AudioGeometry:
     """How a run's model hears: a speaker encoder at a rate of its own, whatever the corpus's."""
     return config.model.geometry if isinstance(config.model, SpeakerEncoderConfig) else config.audio
+
+
+def _tokenizer_of_prompts(wording: Wording, corpus: Corpus, size: int) -> dict[str, Any]:
+    """Byte pairs of made prompts and of the corpus's own."""
+    own = {utterance.style.get("prompt", "") for utterance in corpus.split("train")}
+    made = (wording.example(random.Random(number)).text for number in range(_PROMPTS))
+    return BytePairs.train([folded(text) for text in (*made, *sorted(own))], size).to_dict()
 
 
 def _learnt_tokenizer(corpus: Corpus, size: int) -> dict[str, Any]:
@@ -207,7 +229,7 @@ def begin(config: TrainConfig, contract: Contract, policy: PrecisionPolicy) -> B
         sections = [name for name in SECTIONS if name != "vocoder" or config.vocoder_from is None]
         beginning = (
             _language_model(config.init_from, config, contract)
-            if contract.tokenizer
+            if contract.family == "metavoice" and contract.tokenizer
             else _voice(config.init_from, config, contract, sections, policy)
         )
     if config.vocoder_from is not None:
@@ -267,7 +289,11 @@ def begun(base: Contract, contract: Contract, lists: Lists) -> Contract:
     """A run's contract with the lists that it takes over from its base."""
     # pitch, energy and mel stay on the scale that the weights were learnt with
     ours = contract.replace(
-        speakers=lists.speakers, symbols=lists.symbols, labels=lists.labels, statistics=base.statistics
+        speakers=lists.speakers,
+        symbols=lists.symbols,
+        labels=lists.labels,
+        statistics=base.statistics,
+        tokenizer=base.tokenizer,
     )
     if contract.style.get("name") == base.style.get("name") == "labels":
         ours = ours.replace(style=base.style)  # a corpus without a class of labels leaves its table unused
@@ -366,7 +392,12 @@ def style_problems(base: Contract, ours: Contract, encoder: Path | None) -> list
         ]
     path = f" style.path={encoder or base.style.get('path', '…')}" if there == "bert" else ""
     if there != here:
-        kinds = {"none": "no style", "labels": "tables of style labels", "bert": "an encoder of prompts"}
+        kinds = {
+            "none": "no style",
+            "labels": "tables of style labels",
+            "bert": "a frozen encoder of prompts",
+            "prompt": "a style encoder",
+        }
         has, wanted = (kinds.get(name, name) for name in (there, here))
         return [
             f"style.name: {there} against {here}: the base has {has}, this run would have {wanted}, and the weights"
@@ -377,6 +408,11 @@ def style_problems(base: Contract, ours: Contract, encoder: Path | None) -> list
         return [
             f"style: {fields} differ: another encoder than the one that the base was trained with, to which a prompt"
             f" would mean something else: train with{path}"
+        ]
+    if there == "prompt":
+        return [
+            "style.path: another style encoder than the one that the base was trained with, to which a prompt would"
+            " mean something else: leave style.path out, and the base's is taken"
         ]
     return told(differences)
 

@@ -15,7 +15,10 @@ from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.models.emotivoice.model import EmotiVoice
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
+from unison.models.style_encoder.config import StyleEncoderConfig
+from unison.models.style_encoder.encoder import SubwordReader
 from unison.precision import PRECISIONS
+from unison.prepare.corpora import NONE
 from unison.style.config import NoStyleConfig
 from unison.training import finetuning
 from unison.training.config import POLICIES, STAGES, CodecLossConfig, NoLosses, SpeakerLossConfig, StageConfig
@@ -24,7 +27,7 @@ from unison.vocoders.vocoder import Vocoder
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 MATMULS = ("highest", "high", "medium")
-VOICELESS = ("codec", "speaker_encoder")
+VOICELESS = ("codec", "speaker_encoder", "style_encoder")
 """Models that know nothing of speakers by name."""
 
 
@@ -69,6 +72,10 @@ def _choices(config: TrainConfig) -> list[str]:
         problems.append(f"vocoder: model={model} reads no mels; leave it at vocoder=none")
     if model in VOICELESS:
         problems += _of_voices(config, model)
+    if not speaks_mels and not isinstance(config.style, NoStyleConfig):
+        problems.append(f"style: model={model} reads no prompts; leave it at style=none")
+    if config.data.corpus == NONE and not isinstance(config.model, StyleEncoderConfig):
+        problems.append(f"data=none: model={model} learns from recordings: choose data=demo, csv, …")
     if isinstance(config.losses, CodecLossConfig):
         problems += _of_codecs(config, config.losses)
     if isinstance(config.losses, SpeakerLossConfig):
@@ -91,8 +98,6 @@ def _of_voices(config: TrainConfig, model: str) -> list[str]:
         for name, value in given.items()
         if value is not None
     ]
-    if not isinstance(config.style, NoStyleConfig):
-        problems.append(f"style: model={model} reads no prompts; leave it at style=none")
     return problems
 
 
@@ -130,7 +135,11 @@ def _modules(config: TrainConfig) -> list[str]:
         builds["model"] = lambda: Codec(config.model, config.audio.sample_rate)
     elif isinstance(config.model, SpeakerEncoderConfig):
         builds["model"] = lambda: SpeakerEncoder(config.model)
+    elif isinstance(config.model, StyleEncoderConfig):
+        builds["model"] = lambda: SubwordReader(config.model, lambda text: [], 1)
     problems = []
+    if isinstance(config.model, StyleEncoderConfig) and config.model.subwords < 256:
+        problems.append(f"model.subwords={config.model.subwords}: expected at least 256, one for each byte")
     for name, build in builds.items():
         try:
             with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""The trained parts that a language model's run builds on: where they come from, and whether they belong together."""
+"""The trained parts that a run builds on: where they come from, and whether they belong together."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any
 
 from torch import nn
 
-from unison.builders import STAGES_OF_METAVOICE, build_part
+from unison.builders import STAGES_OF_METAVOICE, STYLE_ENCODER, build_part
 from unison.config.train import TrainConfig, model_name
-from unison.contract.checkpoint import resolve_ckpt
+from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.contract.weights import check_state
 from unison.errors import UnisonError
+from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.models.metavoice.config import SecondStageConfig
+from unison.models.style_encoder.config import StyleEncoderConfig
 from unison.parts import PREFIXES, Part, codec_part, part_of, parts_in, rate_problems
+from unison.style.config import PromptStyleConfig
 
 NONE = "none"
 """``second_stage=none``: the first stage predicts all codebooks."""
@@ -23,10 +26,11 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Components:
-    """What a language model's run builds on."""
+    """What a run builds on."""
 
     parts: dict[str, Part]
-    """By name: `codec`, `speaker_encoder` and perhaps the other stage."""
+    """By name: of a language model `codec`, `speaker_encoder` and perhaps the other stage; of a voice that reads
+    prompts its `style_encoder`; of a style encoder perhaps a `bert`."""
     tokenizer: dict[str, Any] = field(default_factory=dict)
     """The one that the base or the other stage reads by; empty where the corpus is to give one."""
 
@@ -38,6 +42,10 @@ def gathered(config: TrainConfig, checkpoint: Path | None) -> Components | None:
         UnisonError: a part is missing, or two learnt from different codes.
     """
     model = model_name(config.model)
+    if isinstance(config.style, PromptStyleConfig) and isinstance(config.model, EmotiVoiceConfig):
+        return Components({STYLE_ENCODER: _style_encoder(config.style, config.init_from, checkpoint)})
+    if isinstance(config.model, StyleEncoderConfig):
+        return _bert(config.model, config.init_from, checkpoint)
     if model not in STAGES_OF_METAVOICE:
         return None
     own, problems = STAGES_OF_METAVOICE[model], list[str]()
@@ -88,6 +96,33 @@ def gathered(config: TrainConfig, checkpoint: Path | None) -> Components | None:
     return Components(parts, tokenizer)
 
 
+def _style_encoder(style: PromptStyleConfig, init_from: str | None, checkpoint: Path | None) -> Part:
+    """What reads the prompts of a voice: the resumed run's own, the one that is given, or that of its base."""
+    if checkpoint is not None:
+        return part_of(STYLE_ENCODER, str(checkpoint), "resume")
+    if style.path is not None:
+        return part_of(STYLE_ENCODER, style.path, "style.path")
+    if init_from is not None:
+        return part_of(STYLE_ENCODER, init_from, "init_from")
+    raise UnisonError("style=prompt reads prompts: style.path=outputs/<a run of model=style_encoder>")
+
+
+def _bert(model: StyleEncoderConfig, init_from: str | None, checkpoint: Path | None) -> Components | None:
+    """The BERT that a style encoder is trained from; of a run that goes on from a checkpoint what that says of it."""
+    if model.bert is None:
+        return None
+    going_on = checkpoint or init_from
+    if going_on is not None:
+        contract = read_contract(resolve_ckpt(going_on).path)
+        if "bert" not in contract.style:
+            raise UnisonError(f"init_from={init_from}: has no BERT that could be trained on; leave model.bert out")
+        return Components({"bert": Part({"bert": contract.style["bert"]}, {})})
+    from unison.models.style_encoder.bert import described
+
+    description, weights = described(model.bert)
+    return Components({"bert": Part({"bert": description}, weights)})
+
+
 def _missing(config: TrainConfig, parts: Mapping[str, Part]) -> list[str]:
     model, rate = model_name(config.model), config.audio.sample_rate
     problems = []
@@ -133,6 +168,6 @@ def embed(components: Components, voice: nn.Module) -> None:
     state = {
         PREFIXES[name] + key: tensor for name, part in components.parts.items() for key, tensor in part.weights.items()
     }
-    own, prefixes = voice.state_dict(), tuple(PREFIXES[name] for name in components.parts)
+    own, prefixes = voice.state_dict(), tuple(PREFIXES[name] for name, part in components.parts.items() if part.weights)
     check_state({name: tensor for name, tensor in own.items() if name.startswith(prefixes)}, state)
     voice.load_state_dict(own | state)

@@ -11,6 +11,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "emotivoice": ("acoustic", "vocoder", "joint"),
     "codec": ("codec",),
     "speaker_encoder": ("speaker_encoder",),
+    "style_encoder": ("style_encoder",),
     "metavoice_first": ("first_stage",),
     "metavoice_second": ("second_stage",),
 }

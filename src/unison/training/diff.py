@@ -25,8 +25,12 @@ from unison.contract.compare import SECTIONS, VERDICTS, Difference, compare, sho
 from unison.contract.contract import Contract
 from unison.data.manifest import Corpus
 from unison.errors import UnisonError
+from unison.models.style_encoder.config import StyleEncoderConfig
 from unison.precision import resolve_precision
+from unison.prepare.corpora import MADE
+from unison.style.config import PromptStyleConfig
 from unison.training.beginnings import agreed, begun, new_contract
+from unison.training.components import gathered
 from unison.training.config import SpeakersConfig
 from unison.training.presets import prepare_command
 
@@ -104,13 +108,16 @@ def contract_of(given: str) -> Contract:
         missing = [
             f"{where}.raw={corpus.raw}: no such file or folder{nearest_paths(Path(corpus.raw))}"
             for where, corpus in corpora.items()
-            if corpus.corpus != "demo" and not Path(corpus.raw).exists()
+            if corpus.corpus not in MADE and not Path(corpus.raw).exists()
         ]
         if missing:
             raise UnisonError(missing)
         raise UnisonError(f"its corpus is not prepared, so its speakers are not known; first: {prepare_command(tree)}")
     policy = resolve_precision(config.precision.name, torch.device("cpu"))
-    return new_contract(tree, config, Corpus(prepared), policy)
+    # a language model's parts say nothing that its sizes do not
+    prompts = isinstance(config.style, PromptStyleConfig) or isinstance(config.model, StyleEncoderConfig)
+    components = gathered(config, None) if prompts else None
+    return new_contract(tree, config, Corpus(prepared), policy, components)
 
 
 def describe(differences: Sequence[Difference], without: Sequence[str] = ()) -> str:

@@ -125,6 +125,9 @@ def _without_corpus(base: Contract, tree: DictConfig, config: TrainConfig) -> Co
 def _any_voice(tree: DictConfig, config: TrainConfig) -> nn.Module:
     """A voice with the run's parameters by name, without memory; what the corpus decides is made up."""
     bands = config.audio.n_mels
+    if config.style.name == "prompt":  # its encoder learns nothing
+        tree = tree.copy()
+        tree.style = {"name": "none"}
     contract = Contract(
         config=OmegaConf.to_yaml(tree),
         speakers=["one"],

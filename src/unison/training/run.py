@@ -18,7 +18,7 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from unison.builders import build_discriminator, build_voice
+from unison.builders import STYLE_ENCODER, build_discriminator, build_voice
 from unison.compilation import compile_module
 from unison.config.allowlist import instantiate
 from unison.config.prepare import PrepareConfig
@@ -67,14 +67,15 @@ def train(cfg: DictConfig) -> dict[str, float]:
 def _train(run: Run) -> dict[str, float]:
     config = run.config
     accept = None if run.contract is None else partial(same_corpus, before=run.contract)
-    prepared = prepare_corpus(validate(_section(run.tree, PrepareConfig), PrepareConfig), accept)
+    components = gathered(config, run.checkpoint)
+    reader = None if components is None else components.parts.get(STYLE_ENCODER)
+    prepared = prepare_corpus(validate(_section(run.tree, PrepareConfig), PrepareConfig), accept, reader)
     corpus = Corpus(prepared)
     device = _device(config.trainer.accelerator)
     policy = resolve_precision(config.precision.name, device)
     set_matmul(config.precision.matmul)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
-    components = gathered(config, run.checkpoint)
     if components is not None:
         prepare_tables(prepared, components.parts)
     contract = new_contract(run.tree, config, corpus, policy, components)
@@ -105,7 +106,7 @@ def _train(run: Run) -> dict[str, float]:
         fit(task, prepared, run.checkpoint)
     if (number := stopping_signal(task)) is not None:
         sys.exit(128 + number)
-    if first_process() and contract.family == "emotivoice":
+    if first_process() and (contract.kind, contract.family) == ("tts", "emotivoice"):
         log.info("%s", how_to_hear(run.folder, contract, corpus))
     return task.validation_metrics
 
@@ -220,10 +221,11 @@ def summary(task: Task, corpus: Corpus) -> str:
     if learning < sum(numbers.values()):
         sizes += f", of which {learning / 1e6:.3g} M learn"
     info = corpus.info
-    return (
+    learnt = (
         f"{info.name}: {info.sizes['train']} clips to learn from, {info.sizes['valid']} held out,"
-        f" {len(info.speakers)} speakers, {len(info.symbols)} symbols\n{task.folder}: {sizes}; {task.policy.ran}"
+        f" {len(info.speakers)} speakers, {len(info.symbols)} symbols\n"
     )
+    return f"{learnt if corpus.utterances else ''}{task.folder}: {sizes}; {task.policy.ran}"
 
 
 def _section(tree: DictConfig, schema: type) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from tests.conftest import CODEC, FIRST_STAGE, SECOND_STAGE, SPEAKER_ENCODER
+from tests.conftest import CODEC, FIRST_STAGE, SECOND_STAGE, SPEAKER_ENCODER, STYLE_ENCODER
 from unison.builders import build_voice
 from unison.config.prepare import PrepareConfig
 from unison.config.train import TrainConfig
@@ -37,6 +37,12 @@ def codec_config(config: Make) -> Make:
 def speaker_config(config: Make) -> Make:
     """``speaker_config("name=x", …)``."""
     return lambda *more: config(*more, of=SPEAKER_ENCODER)
+
+
+@pytest.fixture(scope="module")
+def style_config(config: Make) -> Make:
+    """``style_config("name=x", …)``."""
+    return lambda *more: config(*more, of=STYLE_ENCODER)
 
 
 @pytest.fixture(scope="module")

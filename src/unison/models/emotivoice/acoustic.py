@@ -16,6 +16,7 @@ from unison.models.emotivoice.alignment import (
 )
 from unison.models.emotivoice.blocks import Predictor, TimeConv, Transformer, gaussian_upsampling
 from unison.models.emotivoice.config import EmotiVoiceConfig
+from unison.models.emotivoice.controls import Controls
 from unison.models.emotivoice.spans import Spans
 from unison.models.masking import length_mask, padding_mask, silence
 
@@ -214,7 +215,9 @@ class AcousticModel(nn.Module):
             frame_mask=length_mask(mel_lengths, mel.shape[1]),
         )
 
-    def _durations(self, log_durations: Tensor, speed: float | Tensor, token_lengths: Tensor) -> Tensor:
+    def _durations(
+        self, log_durations: Tensor, speed: float | Tensor, token_lengths: Tensor, controls: Controls | None
+    ) -> Tensor:
         """Predicted log(frames + 1) [B, T] to whole frames; an utterance is never empty."""
         low, high = self.config.min_duration, self.config.max_duration
         pace = torch.as_tensor(speed, device=log_durations.device).float()
@@ -223,6 +226,8 @@ class AcousticModel(nn.Module):
         if not bool(log_durations.isfinite().all()):
             raise FloatingPointError("a predicted duration is not finite")
         frames = (log_durations.float().exp() - 1) / (pace[:, None] if pace.dim() == 1 else pace)
+        if controls is not None:
+            frames = controls.of_frames(frames)
         durations = frames.round().clamp(low, high).long()
         real = length_mask(token_lengths, durations.shape[1])
         durations = durations.masked_fill(~real, 0)
@@ -239,9 +244,10 @@ class AcousticModel(nn.Module):
         content: Tensor,
         speed: float | Tensor = 1.0,
         durations: Tensor | None = None,
+        controls: Controls | None = None,
         spans: Spans | None = None,
     ) -> AcousticSpeech:
-        """Speak tokens [B, T] int64 at `speed` (a number, [B] or [B, T]; 2 halves the durations).
+        """Speak tokens [B, T] int64 at `speed` (a number, [B] or [B, T]; 2 halves the durations), with `controls`.
 
         Given durations [B, T] (frames, int64, zero at padding) replace the predicted ones, and `spans` changes what is
         predicted of single symbols. An item of a padded batch gets what it gets alone.
@@ -250,9 +256,14 @@ class AcousticModel(nn.Module):
         x = self.encode(tokens, speakers, style, content, token_mask)
         pitch, energy = self.pitch_predictor(x, token_mask), self.energy_predictor(x, token_mask)
         if durations is None:
-            durations = self._durations(self.duration_predictor(x, token_mask), speed, token_lengths)
+            durations = self._durations(self.duration_predictor(x, token_mask), speed, token_lengths, controls)
         if spans is not None:
-            durations, pitch = spans.of_durations(durations), silence(spans.of_pitch(pitch), token_mask)
+            durations = spans.of_durations(durations)
+        if controls is not None:
+            pitch = silence(controls.of_pitch(pitch, durations), token_mask)
+            energy = silence(controls.of_energy(energy), token_mask)
+        if spans is not None:
+            pitch = silence(spans.of_pitch(pitch), token_mask)
         mel_lengths = durations.sum(1)
         frames = int(mel_lengths.max())
         frame_mask = padding_mask(mel_lengths, frames)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unison.models.emotivoice.acoustic import AcousticModel, AcousticSpeech
 from unison.models.emotivoice.config import EmotiVoiceConfig
+from unison.models.emotivoice.controls import Controls
 from unison.vocoders.vocoder import Vocoder
 
 
@@ -47,8 +48,9 @@ class EmotiVoice(nn.Module):
         content: Tensor,
         speed: float | Tensor = 1.0,
         durations: Tensor | None = None,
+        controls: Controls | None = None,
     ) -> Speech:
         """Speak; the arguments are those of `AcousticModel.infer`."""
-        said = self.acoustic.infer(tokens, token_lengths, speakers, style, content, speed, durations)
+        said = self.acoustic.infer(tokens, token_lengths, speakers, style, content, speed, durations, controls)
         waveform = self.vocoder(said.mel.transpose(1, 2), said.mel_lengths)
         return Speech(**vars(said), waveform=waveform)

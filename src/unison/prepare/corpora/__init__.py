@@ -11,7 +11,11 @@ from unison.prepare.clip import Clip, Reject
 from unison.prepare.config import DataConfig
 from unison.prepare.corpora.known import without_known_errors
 
-CORPORA = ("aishell3", "csv", "databaker", "demo", "fsdd", "libritts", "ljspeech", "vctk")
+NONE = "none"
+"""No recordings."""
+CORPORA = ("aishell3", "csv", "databaker", "demo", "fsdd", "libritts", "ljspeech", "style_demo", "vctk", NONE)
+MADE = ("demo", "style_demo", NONE)
+"""Those that need no raw folder to begin with."""
 _MODULES = {"csv": "table"}
 
 
@@ -23,6 +27,8 @@ def read(config: DataConfig) -> list[Clip | Reject]:
     """
     if config.corpus not in CORPORA:
         raise UnisonError(f"data.corpus={config.corpus}: there is no such layout; use one of {', '.join(CORPORA)}")
+    if config.corpus == NONE:
+        return []
     module = import_module(f"{__name__}.{_MODULES.get(config.corpus, config.corpus)}")
     entries = sorted(without_known_errors(config.corpus, module.read(config)), key=lambda entry: entry.key)
     given = config.style.given

@@ -13,11 +13,7 @@ The same recipe gives the same bytes.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +25,7 @@ from unison.prepare.clip import Clip, Reject
 from unison.prepare.config import DataConfig
 from unison.prepare.corpora import databaker, table
 from unison.prepare.corpora.espeak import Voice, render, tones
+from unison.prepare.corpora.made import make_once
 from unison.text.frontend import HAN
 from unison.text.mandarin import readings
 
@@ -128,31 +125,7 @@ def _ensure(root: Path, english: Sentences, mandarin: Sentences) -> None:
         "sentences": {"en": len(english.all), "zh": len(mandarin.all)},
         "sha256": hashlib.sha256("\n".join([*english.all, *mandarin.all]).encode()).hexdigest(),
     }
-    if _recipe(root) == recipe:
-        return
-    if root.exists() and any(root.iterdir()) and _recipe(root) is None:
-        raise UnisonError(f"{root}: the folder holds something else than a demo corpus; set data.raw to a new folder")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    try:
-        _make(new, english, mandarin)
-        (new / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
-        new.chmod(0o755)
-        if root.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-            os.replace(root, old)
-            shutil.rmtree(old)
-        os.replace(new, root)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _recipe(root: Path) -> dict[str, object] | None:
-    try:
-        recipe: dict[str, object] = json.loads((root / "recipe.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return recipe
+    make_once(root, recipe, lambda folder: _make(folder, english, mandarin))
 
 
 def _make(root: Path, english: Sentences, mandarin: Sentences) -> None:

@@ -27,7 +27,7 @@ SAMPLE_RATE = 22050
 
 _SYNCHRONOUS = 2
 _UTF8 = 1
-_RATE, _PITCH, _RANGE = 1, 3, 4
+_RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
 _LONGEST_DATA_PATH = 150  # the library copies the path into 160 bytes
 _TONES = {"55": "1", "35": "2", "214": "3", "51": "4", "11": "5"}
 
@@ -45,6 +45,8 @@ class Voice:
     """0–99; 50 is the variant's own."""
     pitch_range: int = 50
     """0–99; 50 is the variant's own."""
+    volume: int = 100
+    """0–200; 100 is the variant's own."""
 
 
 class Engine:
@@ -72,7 +74,8 @@ class Engine:
         # Kept on the object: ctypes does not hold a callback's reference.
         self._callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(self._receive)
         self._library.espeak_SetSynthCallback(self._callback)
-        for parameter, value in ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range)):
+        settings = {_RATE: voice.rate, _PITCH: voice.pitch, _RANGE: voice.pitch_range, _VOLUME: voice.volume}
+        for parameter, value in settings.items():
             self._library.espeak_SetParameter(parameter, value, 0)
 
     def speak(self, text: str) -> np.ndarray:

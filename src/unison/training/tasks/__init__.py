@@ -6,16 +6,19 @@ from unison.models.codec.config import CodecConfig
 from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.models.metavoice.config import FirstStageConfig, SecondStageConfig
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
+from unison.models.style_encoder.config import StyleEncoderConfig
 from unison.training.task import Task
 from unison.training.tasks.codec import CodecTask
 from unison.training.tasks.emotivoice import EmotiVoiceTask
 from unison.training.tasks.language import FirstStageTask, SecondStageTask
 from unison.training.tasks.speaker_encoder import SpeakerEncoderTask
+from unison.training.tasks.style_encoder import StyleEncoderTask
 
 _TASKS: dict[type, type[Task]] = {
     EmotiVoiceConfig: EmotiVoiceTask,
     CodecConfig: CodecTask,
     SpeakerEncoderConfig: SpeakerEncoderTask,
+    StyleEncoderConfig: StyleEncoderTask,
     FirstStageConfig: FirstStageTask,
     SecondStageConfig: SecondStageTask,
 }

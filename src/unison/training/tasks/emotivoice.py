@@ -103,7 +103,7 @@ class EmotiVoiceTask(WaveformTask):
             numbering=Numbering(
                 contract.speakers, contract.symbols, contract.labels, Statistics(**contract.statistics)
             ),
-            style=self.config.style.name == "bert",
+            style=self.config.style.name in ("bert", "prompt"),
             replay=None if speakers.replay is None else Replay(Path(speakers.replay), speakers.replay_share),
             start_batch=self.progress.stage_batch,
             weights=self.config.data.weights,

@@ -36,7 +36,7 @@ def write(task: EmotiVoiceTask, data: CorpusDataModule, count: int) -> None:
     training = voice.training
     synthesizer = EmotiVoiceSynthesizer(contract, voice.eval(), task.policy, task.device)
     requests = [
-        Request(u.text, u.speaker, synthesizer.prompt_of(u.style), symbols=tuple(u.symbols)) for u in utterances
+        Request(u.text, u.speaker, synthesizer.prompt_of(u.style, u.key), symbols=tuple(u.symbols)) for u in utterances
     ]
     try:
         audios = synthesizer.synthesize(requests)
