@@ -64,6 +64,15 @@ ALLOWED: dict[str, dict[str, str]] = {
         "ScaledPositions.forward": "16 bits can't count positions",
         "gaussian_upsampling": DURATIONS,
     },
+    "models/emotivoice/spans.py": {"Spans.of_pitch": "F0 in hertz has more digits than 16 bits"},
+    "models/metavoice/kernels.py": {
+        "Matrix.__init__": "the factors of quantised rows, beside sums in float32",
+        "attend": "sums over positions, and what they are divided by",
+    },
+    "models/metavoice/recorded.py": {
+        "StepLayers.__call__": SAMPLING,
+        "RecordedSteps.__init__": SAMPLING,
+    },
     "models/codec/codec.py": {"Codec._sound": "the last step before the waveform"},
     "models/codec/encodec.py": {
         "Encodec.decode.decode": "the last step before the waveform",

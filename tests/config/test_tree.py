@@ -31,7 +31,7 @@ REQUIRED = {
     ("style", "bert"): ["style.path=encoder"],
 }
 """What a choice leaves for its user to say."""
-BARE = {name: f"{name}=x" for name in ("ckpt", "out", "recordings", "a", "b", "text")} | {"speakers": "speakers=[x]"}
+BARE = {name: f"{name}=x" for name in ("ckpt", "out", "recordings", "a", "b")} | {"speakers": "speakers=[x]"}
 """The same of the roots without groups."""
 
 
@@ -65,7 +65,11 @@ def test_every_file_is_covered() -> None:
 @pytest.mark.parametrize("root", ROOTS)
 def test_roots_compose_and_are_typed(root: str) -> None:
     missing = [BARE[name] for name, value in values_of(root).items() if value == "???" and name in BARE]
-    assert isinstance(validate(composed(root, *missing), schema(root)), schema(root))
+    tree = composed(root, *missing)
+    if root == "text":
+        # here, not for the command, the key is a group's name
+        tree.text = "x"
+    assert isinstance(validate(tree, schema(root)), schema(root))
 
 
 @pytest.mark.parametrize(("root", "group", "choice"), list(choices()))

@@ -41,5 +41,5 @@ def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
 
 
 def test_an_unknown_layout_lists_the_known_ones() -> None:
-    with pytest.raises(UnisonError, match="csv, databaker, demo, fsdd, libritts, ljspeech, vctk"):
+    with pytest.raises(UnisonError, match="csv, databaker, demo, fsdd, libritts, ljspeech, style_demo, vctk"):
         read(DataConfig(corpus="vctl"))

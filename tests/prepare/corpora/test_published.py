@@ -10,7 +10,7 @@ from tests import miniatures
 from unison.errors import UnisonError
 from unison.prepare.clip import Clip, Reject
 from unison.prepare.config import ClipStyle, DataConfig
-from unison.prepare.corpora import CORPORA, read
+from unison.prepare.corpora import CORPORA, MADE, read
 from unison.prepare.corpora.known import known_errors
 
 # found when a recording is opened, not when the corpus is read
@@ -37,7 +37,7 @@ def test_damaged_entries_are_named_and_the_others_kept(layout: str, tmp_path: Pa
 
 
 def test_every_layout_has_a_miniature() -> None:
-    assert {*miniatures.LAYOUTS, "demo"} == set(CORPORA)
+    assert {*miniatures.LAYOUTS, *MADE} == set(CORPORA)
 
 
 def test_ljspeech_takes_the_normalised_text(tmp_path: Path) -> None:
