@@ -37,7 +37,7 @@ class StepLayers:
         """What is written for CUDA; None elsewhere."""
         self._few = 0
         """Up to how many rows the blocks written for few are used."""
-        if not model.embedding.weight.is_cuda or importlib.util.find_spec("triton") is None:
+        if not _has_kernels(model.embedding.weight.device):
             return
         from unison.models.metavoice import kernels
 
@@ -69,6 +69,13 @@ class StepLayers:
                 # not its compiled form, which may be a recording itself
                 x = block.forward(x, mask, held, place)
             return self._model.head(x[:, 0]).float()
+
+
+def _has_kernels(device: torch.device) -> bool:
+    """Whether Triton compiles for this device: an NVIDIA GPU that has bfloat16."""
+    if device.type != "cuda" or torch.version.cuda is None or importlib.util.find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 class RecordedSteps:
