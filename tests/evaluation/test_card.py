@@ -174,3 +174,9 @@ def test_every_training_has_its_card(run_folder: Path) -> None:
     corpus = Corpus(OmegaConf.load(run_folder / "config.yaml").derived.prepared)
     for ending in ("md", "html"):
         assert corpus.info.fingerprint in (run_folder / f"data-card.{ending}").read_text()
+
+
+def test_no_corpus_has_no_card(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.run("data-card", ["data=none"])
+    assert capsys.readouterr().err == "error: data=none: has no recordings; give a corpus, as data=csv data.raw=…\n"

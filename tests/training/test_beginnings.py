@@ -40,9 +40,13 @@ def typed(config: Make) -> TrainConfig:
     [
         ({"name": "bert", "dim": 8}, BERT, "converted without its encoder of prompts, and no other will do: convert"),
         ({"name": "bert", "dim": 8}, {"name": "none"}, "convert it again with style=… style_bert=…"),
-        (BERT, {"name": "none"}, "style.name: bert against none: the base has an encoder of prompts, this run would"),
+        (
+            BERT,
+            {"name": "none"},
+            "style.name: bert against none: the base has a frozen encoder of prompts",
+        ),
         (BERT, {"name": "none"}, "train with style=bert style.path=base/style"),
-        ({"name": "none"}, BERT, "the base has no style, this run would have an encoder of prompts"),
+        ({"name": "none"}, BERT, "the base has no style, this run would have a frozen encoder of prompts"),
         ({"name": "none"}, BERT, "train with style=none"),
         ({"name": "none"}, {"name": "labels", "dims": {"emotion": 2}}, "train with style=none"),
         (BERT, BERT | {"weights_digest": "two"}, "style: weights_digest differ: another encoder than the one"),

@@ -11,10 +11,12 @@ from omegaconf import DictConfig
 
 from unison.config.tools import DataCardConfig
 from unison.config.validate import validate
+from unison.errors import UnisonError
 from unison.evaluation.card import FRACTIONS, DataCard, Distribution, SpeakerFigures, measure
 from unison.evaluation.html import document, facts
 from unison.evaluation.pictures import histogram, ticks
 from unison.files import write_text
+from unison.prepare.corpora import NONE
 from unison.prepare.run import prepare_corpus
 from unison.prepare.splits import UNUSED
 
@@ -47,9 +49,11 @@ def data_card(cfg: DictConfig) -> None:
     """``unison data-card``: prepare the corpus where needed, and write its card.
 
     Raises:
-        UnisonError: the corpus can't be prepared.
+        UnisonError: there is no corpus, or it can't be prepared.
     """
     config = validate(cfg, DataCardConfig)
+    if config.data.corpus == NONE:
+        raise UnisonError(f"data={config.data.name}: has no recordings; give a corpus, as data=csv data.raw=…")
     prepared = prepare_corpus(config)
     card = measure(prepared, config.data)
     for remark in card.remarks:

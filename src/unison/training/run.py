@@ -31,6 +31,7 @@ from unison.errors import UnisonError
 from unison.evaluation.card import measure
 from unison.evaluation.card_page import write_card
 from unison.precision import resolve_precision, set_matmul
+from unison.prepare.corpora import NONE
 from unison.prepare.run import prepare_corpus, prepare_tables
 from unison.training.beginnings import Beginning, begin, continued, new_contract, same_corpus, start
 from unison.training.callbacks import (
@@ -98,7 +99,8 @@ def _train(run: Run) -> dict[str, float]:
     compile_module(task.voice, config.compile)
     if first_process():
         (run.folder / "config.yaml").write_text(contract.config, encoding="utf-8")
-        write_card(measure(prepared, config.data), run.folder)
+        if config.data.corpus != NONE:
+            write_card(measure(prepared, config.data), run.folder)
         if run.contract is not None:
             forget_metrics(run.folder / METRICS, run.contract.step)
     log.info("%s", summary(task, corpus))

@@ -122,7 +122,7 @@ def test_without_recordings(style_config: Make, capsys: pytest.CaptureFixture[st
     cfg = style_config("name=alone", "data=none", "data.raw=''")
     train(cfg)
     contract = read_contract(resolve_ckpt(Path(cfg.outputs) / "alone").path)
-    assert contract.data["sizes"] == {"train": 0, "valid": 0, "rejected": 0, "frames": 0}
+    assert contract.data["sizes"] == {"train": 0, "valid": 0, "unused": 0, "rejected": 0, "frames": 0}
     assert "clips" not in capsys.readouterr().out
 
 
