@@ -19,7 +19,7 @@ from unison.text.arpabet import VOWELS, with_d, with_s
 from unison.text.frontend import LanguageFrontend
 from unison.text.heteronyms import is_heteronym, phones_of
 from unison.text.letters import letter_to_sound
-from unison.text.markup import ARPABET, Break, Piece, Said
+from unison.text.markup import ARPABET, Piece, Said, Text, between_breaks
 from unison.text.reading import PLAIN, Prosody, Word
 from unison.text.tagging import tags
 
@@ -81,17 +81,14 @@ class EnglishFrontend(LanguageFrontend):
         """The words of pieces of normalised text, the characters that can't be read, and seconds before the first."""
         entries: list[_Entry] = []
         skipped: list[str] = []
-        lead = 0.0
-        for piece in pieces:
-            if isinstance(piece, Break):
-                if entries:
-                    entries[-1].silence = (entries[-1].silence or 0.0) + piece.seconds
-                else:
-                    lead += piece.seconds
-            elif isinstance(piece, Said):
+
+        def take(piece: Text | Said) -> None:
+            if isinstance(piece, Said):
                 entries.append(_Entry(piece.text, piece.phones, piece.why, piece.prosody))
             else:
-                skipped += _read(piece.text, piece.prosody, entries)
+                skipped.extend(_read(piece.text, piece.prosody, entries))
+
+        lead = between_breaks(pieces, entries, take)
         _pronounce(entries)
         return [_word(entry) for entry in entries], skipped, lead
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from unison.text import sandhi
 from unison.text.frontend import LanguageFrontend
-from unison.text.markup import PINYIN, Break, Piece, Said
+from unison.text.markup import PINYIN, Piece, Said, Text, between_breaks
 from unison.text.phrasing import grouped
 from unison.text.pinyin import syllable
 from unison.text.polyphones import Syllables, readings_of
@@ -54,19 +54,16 @@ class MandarinFrontend(LanguageFrontend):
         """The words of pieces of normalised text, the characters that can't be read, and seconds before the first."""
         entries: list[_Entry] = []
         skipped: list[str] = []
-        lead = 0.0
-        for piece in pieces:
-            if isinstance(piece, Break):
-                if entries:
-                    entries[-1].silence = (entries[-1].silence or 0.0) + piece.seconds
-                else:
-                    lead += piece.seconds
-            elif isinstance(piece, Said):
+
+        def take(piece: Text | Said) -> None:
+            if isinstance(piece, Said):
                 # a character that no rule knows stands for each syllable
                 cut = Cut("□" * len(piece.phones), "x")
                 entries.append(_Entry(Syllables(cut, list(piece.phones), piece.why), piece.prosody, given=piece.text))
             else:
                 _read(piece.text, piece.prosody, entries, skipped)
+
+        lead = between_breaks(pieces, entries, take)
         for clause in _clauses(entries):
             _pronounce(clause)
         return [_word(entry) for entry in entries], skipped, lead

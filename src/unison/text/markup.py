@@ -18,9 +18,10 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Protocol
 
 from unison.text.arpabet import CONSONANTS, VOWELS, with_s
 from unison.text.pinyin import syllable
@@ -91,6 +92,30 @@ class Break:
 
 
 Piece = Text | Said | Break
+
+
+class Spoken(Protocol):
+    """A word on its way."""
+
+    silence: float | None
+    """Seconds behind it."""
+
+
+def between_breaks(pieces: Iterable[Piece], words: Sequence[Spoken], take: Callable[[Text | Said], None]) -> float:
+    """Give all but the breaks to `take`, which adds to `words`; a break is the silence behind the last word by then.
+
+    Returns:
+        seconds of silence before the first word.
+    """
+    lead = 0.0
+    for piece in pieces:
+        if not isinstance(piece, Break):
+            take(piece)
+        elif words:
+            words[-1].silence = (words[-1].silence or 0.0) + piece.seconds
+        else:
+            lead += piece.seconds
+    return lead
 
 
 @dataclass(frozen=True)
