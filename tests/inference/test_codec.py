@@ -14,7 +14,7 @@ from unison.contract.exported import write_exported
 from unison.errors import UnisonError
 from unison.inference import codec as codecs
 from unison.inference.codec import SpeechCodec, load_codec
-from unison.inference.parts import load_speaker_encoder
+from unison.inference.parts import load_encoder
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.vocoders.weight_norm import folded
 
@@ -87,14 +87,14 @@ def test_a_speaker_encoder(speaker_encoder_folder: Path) -> None:
     recording = torch.from_numpy(noise(16000))
     vector = encoder.embed(recording)
     assert vector.shape == (8,)
-    assert torch.equal(vector, load_speaker_encoder(speaker_encoder_folder, "cpu").embed(recording))
+    assert torch.equal(vector, load_encoder(speaker_encoder_folder, SpeakerEncoder, "cpu").embed(recording))
 
 
 def test_another_kind_is_refused(codec_folder: Path, speaker_encoder_folder: Path, run_folder: Path) -> None:
     with pytest.raises(UnisonError, match=r"holds a speaker encoder, expected a codec; `train.py model=codec` trains"):
         load_codec(speaker_encoder_folder)
     with pytest.raises(UnisonError, match="holds a codec, expected a speaker encoder"):
-        load_speaker_encoder(codec_folder)
+        load_encoder(codec_folder, SpeakerEncoder)
     with pytest.raises(UnisonError, match="expected a codec"):
         load_codec(run_folder)
     with pytest.raises(UnisonError, match=r"vocoder: ckpt=.* holds a codec, no voice"):

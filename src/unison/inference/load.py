@@ -9,9 +9,9 @@ from unison.contract.checkpoint import read_contract, resolve_ckpt
 from unison.errors import UnisonError
 from unison.inference import synthesizer
 from unison.inference.codec import load_codec
-from unison.inference.parts import load_speaker_encoder, load_style_encoder
+from unison.inference.parts import KINDS, load_encoder
 
-_ENCODERS = {"speaker_encoder": load_speaker_encoder, "style_encoder": load_style_encoder}
+_ENCODERS = {kind: model for model, kind in KINDS.items() if kind != "codec"}
 
 
 def load(ckpt: str | Path, device: str = "auto", precision: str | None = None, **voice: Any) -> Any:
@@ -36,4 +36,4 @@ def load(ckpt: str | Path, device: str = "auto", precision: str | None = None, *
         return synthesizer.load(ckpt, device, precision, **voice)
     if voice:
         raise UnisonError([f"{name}: ckpt={ckpt} holds a {kind.replace('_', ' ')}, no voice" for name in voice])
-    return load_codec(ckpt, device, precision) if kind == "codec" else _ENCODERS[kind](ckpt, device)
+    return load_codec(ckpt, device, precision) if kind == "codec" else load_encoder(ckpt, _ENCODERS[kind], device)

@@ -47,31 +47,17 @@ def trained_part(ckpt: str | Path, model: type[Model]) -> tuple[Contract, Model]
     return contract, part
 
 
-def load_speaker_encoder(ckpt: str | Path, device: str = "auto") -> SpeakerEncoder:
-    """The speaker encoder of a checkpoint; always in float32, so that a voice has one vector everywhere.
+def load_encoder(ckpt: str | Path, model: type[Model], device: str = "auto") -> Model:
+    """The speaker or style encoder of a checkpoint; always in float32, so that the same has one vector everywhere.
 
     Args:
         ckpt: a checkpoint file, a run folder or an exported folder.
+        model: which of the two.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
 
     Raises:
-        UnisonError: the checkpoint is missing, damaged or no speaker encoder; the device is not to be had.
+        UnisonError: the checkpoint is missing, damaged or no such encoder; the device is not to be had.
     """
     target = choose_device(device)
-    _, encoder = trained_part(ckpt, SpeakerEncoder)
-    return encoder.to(target)
-
-
-def load_style_encoder(ckpt: str | Path, device: str = "auto") -> StyleEncoder:
-    """The style encoder of a checkpoint; always in float32, so that a prompt has one vector everywhere.
-
-    Args:
-        ckpt: a checkpoint file, a run folder or an exported folder.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-
-    Raises:
-        UnisonError: the checkpoint is missing, damaged or no style encoder; the device is not to be had.
-    """
-    target = choose_device(device)
-    _, encoder = trained_part(ckpt, StyleEncoder)
+    _, encoder = trained_part(ckpt, model)
     return encoder.to(target)
