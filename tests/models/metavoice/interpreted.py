@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 import os
 from functools import partial
+from typing import Any
 
 os.environ["TRITON_INTERPRET"] = "1"
 
+import numpy as np
 import torch
 from torch import Tensor
+from triton import language
+from triton.runtime import interpreter
 
 from unison.models.metavoice import kernels
 from unison.models.metavoice.blocks import RMSNorm, SwiGLU, TransformerBlock
@@ -22,6 +26,17 @@ from unison.quantization import quantize
 HIDDEN, HEADS, LENGTH = 96, 3, 192
 PADS = [0, 3, 70, 130]
 HERE = 130
+
+
+def widened(matrix: Any) -> Any:
+    """The interpreter multiplies the integers that it holds bfloat16 as."""
+    if matrix.dtype.scalar != language.bfloat16:
+        return matrix
+    return interpreter.TensorHandle((matrix.data.astype(np.uint32) << 16).view(np.float32), language.float32)
+
+
+_dot = interpreter.InterpreterBuilder.create_dot
+interpreter.InterpreterBuilder.create_dot = lambda builder, a, b, *rest: _dot(builder, widened(a), widened(b), *rest)
 
 
 def block(dtype: torch.dtype) -> TransformerBlock:
@@ -35,16 +50,21 @@ def block(dtype: torch.dtype) -> TransformerBlock:
     return made
 
 
-def distance(made: TransformerBlock, rows: int, dtype: torch.dtype) -> float:
-    """Of the fused step, what it writes into the cache included, by the largest value."""
-    x, past = torch.randn(rows, HIDDEN).to(dtype), torch.randn(2, rows, HEADS, LENGTH, HIDDEN // HEADS).to(dtype)
-    place, pads = torch.tensor([HERE]), torch.tensor(PADS[:rows])[:, None]
+def distance(made: TransformerBlock, rows: int, held: torch.dtype, dtype: torch.dtype) -> float:
+    """Of the fused step, what it writes into the cache included, by the largest value.
+
+    Args:
+        made: whose parameters are in `held`.
+        dtype: of products, keys and values.
+    """
+    x, past = torch.randn(rows, HIDDEN).to(held), torch.randn(2, rows, HEADS, LENGTH, HIDDEN // HEADS).to(dtype)
+    place, pads = torch.tensor([HERE]), torch.tensor((PADS * 4)[:rows])[:, None]
     seen = (torch.arange(LENGTH) >= pads) & (torch.arange(LENGTH) <= place)
     mask = torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, -torch.inf)[:, None, None]
     # what is not seen would be
     past[:, :, :, HERE + 1 :] = 100
     other = past.clone()
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=held is not dtype):
         expected = made(x[:, None], mask, past, place)[:, 0]
         found = kernels.FusedBlock(made, dtype)(x, other, place, pads)
 
@@ -65,27 +85,54 @@ def chosen() -> list[list[int]]:
             Settings(guidance=1.0, temperature=1.3, top_p=0.2 if trial % 2 else None, top_k=2, seed=trial),
         ]
         sampler = Sampler(settings, 97, torch.device("cpu"))
-        logits, noise = 3 * torch.randn(6, 97), sampler.draw(1)
+        logits, noise = 3 * torch.randn(6, 97), sampler.draw(3)
         assert noise is not None
-        allowed = torch.rand(4, 97) > 0.3 if trial % 4 else None
-        expected = sampler.next(logits, torch.tensor([0, 2]), noise[0], allowed)
-        found = kernels.choose(logits, torch.tensor([4, -1, 5, -1]), sampler, noise[0], allowed)
-        pairs += [list(pair) for pair in zip(expected.tolist(), found.tolist(), strict=True)]
+        allowed = torch.rand(2, 4, 97) > 0.3 if trial % 4 else None
+        step, due, made = trial % 3, trial % 2, torch.zeros(3, 4, dtype=torch.long)
+        may = None if allowed is None else allowed[(due + step) % 2]
+        expected = sampler.next(logits, torch.tensor([0, 2]), noise[step], may)
+        second = torch.tensor([4, -1, 5, -1])
+        at = torch.tensor([step]), torch.tensor([due])
+        found = kernels.choose(logits, second, sampler, noise, allowed, *at, made)
+        pairs += [list(row) for row in zip(expected.tolist(), found.tolist(), made[step].tolist(), strict=True)]
     greedy = Sampler([Settings(temperature=0.0, guidance=1.0)] * 2, 97, torch.device("cpu"))
-    logits = torch.randn(2, 97)
-    expected, found = greedy.next(logits, None, None, None), kernels.choose(logits, None, greedy, None, None)
-    return [*pairs, *(list(pair) for pair in zip(expected.tolist(), found.tolist(), strict=True))]
+    logits, made, at = torch.randn(2, 97), torch.zeros(1, 2, dtype=torch.long), torch.tensor([0])
+    expected = greedy.next(logits, None, None, None)
+    found = kernels.choose(logits, None, greedy, None, None, at, at, made)
+    return [*pairs, *(list(row) for row in zip(expected.tolist(), found.tolist(), made[0].tolist(), strict=True))]
+
+
+def embedded(dtype: torch.dtype, sources: Tensor | None) -> float:
+    """How far what the blocks read is from the sum that it is."""
+    table, places = torch.randn(50, 24).to(dtype), torch.randn(9, 24).to(dtype)
+    speakers, pads = torch.randn(3, 24).to(dtype), torch.tensor([[0], [5], [7]])
+    tokens, place = torch.tensor([7, 49, 0]) if sources is None else torch.tensor([7, 49]), torch.tensor([6])
+    found = kernels.embed(tokens, sources, table, places, place, pads, speakers)
+    expected = table[tokens if sources is None else tokens[sources]] + places[torch.tensor([6, 1, 0])] + speakers
+    return float((found.float() - expected.float()).abs().max())
 
 
 if __name__ == "__main__":
     torch.manual_seed(0)
     # heads as wide as a power of two are what the kernels take
     apart = {
-        f"{str(dtype).removeprefix('torch.')} {rows}": distance(block(dtype), rows, dtype)
-        for dtype in (torch.float32, torch.bfloat16, torch.float16)
-        for rows in (1, 2, 3, 4)
+        f"{str(dtype).removeprefix('torch.')} {str(held).removeprefix('torch.')} {rows}": distance(
+            block(held), rows, held, dtype
+        )
+        for dtype, held in (
+            (torch.bfloat16, torch.bfloat16),
+            (torch.float16, torch.float16),
+            (torch.bfloat16, torch.float32),
+        )
+        for rows in (1, 2, 3, 16)
     }
-    rounded = block(torch.float32)
+    # the interpreter takes integers for the bits of bfloat16
+    rounded = block(torch.float16)
     quantize(rounded, "int8")
-    apart["int8 2"] = distance(rounded, 2, torch.float32)
-    print(json.dumps({"apart": apart, "chosen": chosen(), "fusable": kernels.fusable([rounded])}))
+    apart["int8 2"] = distance(rounded, 2, torch.float16, torch.float16)
+    sums = [
+        embedded(torch.float32, None),
+        embedded(torch.float32, torch.tensor([0, 1, 0])),
+        embedded(torch.bfloat16, torch.tensor([0, 1, 0])),
+    ]
+    print(json.dumps({"apart": apart, "chosen": chosen(), "fusable": kernels.fusable([rounded]), "embedded": sums}))

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -212,7 +214,7 @@ class _Batch:
                 layers,
                 self._sampler,
                 self._guided,
-                lambda tokens, place: (self._embedded(tokens[:, None]) + self._added(place))[:, 0],
+                self._read if layers.kernels is None else partial(self._read_at_once, layers.kernels),
                 past,
                 self._logits,
                 torch.stack(allowed) if allowed else None,
@@ -232,6 +234,16 @@ class _Batch:
     def _embedded(self, tokens: Tensor) -> Tensor:
         """Tokens [B, T] of the requests, as the rows read them: [B + G, T, hidden]."""
         return F.embedding(tokens if self._sources is None else tokens[self._sources], self._model.embedding.weight)
+
+    def _read(self, tokens: Tensor, place: Tensor) -> Tensor:
+        """Tokens [B] that come at a place [1], as the rows read them: [B + G, hidden]."""
+        return (self._embedded(tokens[:, None]) + self._added(place))[:, 0]
+
+    def _read_at_once(self, kernels: ModuleType, tokens: Tensor, place: Tensor) -> Tensor:
+        """What `_read` gives, by one kernel."""
+        model = self._model
+        table, places = model.embedding.weight, model.positions.weight
+        return kernels.embed(tokens, self._sources, table, places, place, self._pads, self._speakers)
 
     def _added(self, columns: Tensor) -> Tensor:
         """Positions and speakers of the rows at columns [T]: [B + G, T, hidden]."""

@@ -1,8 +1,8 @@
 """A step of decoding on a GPU, in Triton: products of few rows, and attention from one position.
 
-A step's time is that of reading the weights once, and of what every kernel takes to begin and end. Here a product takes
-normalisation, gate and sum along, so that a block is six kernels, and reads weights of 8 bits as they are; torch's are
-first written out in 16.
+A step's time is that of reading the weights once, and of what every kernel takes to begin and end. So a product takes
+normalisation, gate and sum along, a block is six kernels, and weights of 8 bits are read as they are, where torch first
+writes them out in 16. Products are the tensor cores': multiplying and adding one by one takes longer than reading.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from unison.models.metavoice.blocks import RMSNorm, SwiGLU, TransformerBlock
 from unison.models.metavoice.sampling import Sampler
 
-MOST_ROWS = 4
+MOST_ROWS = 16
 """Up to which a block here is quicker than torch's."""
-_OUT, _IN, _STAGES = 4, 512, 4
-"""A product's program has so many outputs, and so many inputs at a time, of which some are on their way."""
+_PARTS = 4
+"""Warps of a product's program, which share the inputs among them."""
+_MANY = 4096
+"""Outputs from which on there are programs enough for all of the GPU with 16 outputs each; otherwise they have 8."""
 _SPAN = 64
 """Positions that a program of attention looks at."""
 
@@ -46,33 +48,34 @@ class Matrix:
 
     Args:
         weight: plain, or torchao's of 8 bits, whose rows have a factor each.
-        dtype: of plain weights' products; a copy is made where they have another.
+        dtype: of products, which has 16 bits; a copy is made of plain weights that have another.
     """
 
     def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
         values, scale = getattr(weight, "qdata", None), getattr(weight, "scale", None)
         self.values: Tensor = (weight.detach().to(dtype) if values is None else values).contiguous()
         self.scale: Tensor | None = None if scale is None else scale.flatten().float().contiguous()
+        self._half = dtype is torch.float16
 
     def product(
         self,
         x: Tensor,
-        dtype: torch.dtype,
+        out: Tensor,
         norm: RMSNorm | None = None,
         gated: bool = False,
         added: Tensor | None = None,
     ) -> Tensor:
-        """What `F.linear` makes of x [R, I], in float32, as [R, O] of `dtype`.
+        """What `F.linear` makes of x [R, I], in `out` [R, O], which is given back.
 
         Args:
             norm: normalises x first.
             gated: the first half of the rows gates the second by SiLU, which leaves [R, O / 2].
             added: [R, O], to which the product is added.
         """
-        rows, n_in = x.shape
-        n_out = len(self.values) // 2 if gated else len(self.values)
-        out = x.new_empty(rows, n_out, dtype=dtype)
-        _product[(triton.cdiv(n_out, _OUT),)](
+        (rows, n_in), n_out = x.shape, out.shape[1]
+        many = n_out >= _MANY
+        n_outs = 16 if many else 8
+        _product[(triton.cdiv(n_out, n_outs),)](
             x,
             self.values,
             self.scale,
@@ -84,11 +87,13 @@ class Matrix:
             n_out,
             0.0 if norm is None else norm.eps,
             ROWS=triton.next_power_of_2(rows),
-            BLOCK_OUT=_OUT,
-            BLOCK_IN=_IN,
-            STAGES=_STAGES,
+            OUTS=n_outs,
+            INS=128 // self.values.itemsize if many else 128,
+            PARTS=_PARTS,
+            STAGES=3 if many else 4,
             GATED=gated,
-            num_warps=4,
+            HALF=self._half,
+            num_warps=_PARTS,
         )
         return out
 
@@ -120,10 +125,44 @@ class FusedBlock:
         attention_norm, ffn_norm = self._block.attention_norm, self._block.ffn_norm
         assert isinstance(attention_norm, RMSNorm)
         assert isinstance(ffn_norm, RMSNorm)
-        qkv = self._qkv.product(x, past.dtype, norm=attention_norm)
-        x = self._out.product(attend(qkv, past, place, pads), x.dtype, added=x)
-        inner = self._up.product(x, self._dtype, norm=ffn_norm, gated=True)
-        return self._down.product(inner, x.dtype, added=x)
+        dtype, width = self._dtype, self._up.values.shape[0] // 2
+        qkv = self._qkv.product(x, x.new_empty(len(x), 3 * x.shape[1], dtype=past.dtype), norm=attention_norm)
+        x = self._out.product(attend(qkv, past, place, pads), torch.empty_like(x), added=x)
+        inner = self._up.product(x, x.new_empty(len(x), width, dtype=dtype), norm=ffn_norm, gated=True)
+        return self._down.product(inner, torch.empty_like(x), added=x)
+
+
+def embed(
+    tokens: Tensor, sources: Tensor | None, table: Tensor, places: Tensor, place: Tensor, pads: Tensor, speakers: Tensor
+) -> Tensor:
+    """What the blocks read, [R, C], in one kernel: the sum of a token, its position and the row's speaker.
+
+    Args:
+        tokens: [B].
+        sources: [R], the request of every row; None where they are the requests.
+        table: [V, C], of tokens.
+        places: [P, C], of positions.
+        place: [1], the column.
+        pads: [R, 1], columns before a row begins.
+        speakers: [R, C].
+    """
+    rows, size = speakers.shape
+    out = table.new_empty(rows, size)
+    _embed[(rows,)](
+        tokens,
+        sources,
+        table,
+        places,
+        place,
+        pads,
+        speakers,
+        out,
+        len(places) - 1,
+        size,
+        SIZE=triton.next_power_of_2(size),
+        num_warps=4,
+    )
+    return out
 
 
 def attend(qkv: Tensor, past: Tensor, place: Tensor, pads: Tensor) -> Tensor:
@@ -173,15 +212,25 @@ def attend(qkv: Tensor, past: Tensor, place: Tensor, pads: Tensor) -> Tensor:
 
 
 def choose(
-    logits: Tensor, second: Tensor | None, sampler: Sampler, noise: Tensor | None, allowed: Tensor | None
+    logits: Tensor,
+    second: Tensor | None,
+    sampler: Sampler,
+    noise: Tensor | None,
+    allowed: Tensor | None,
+    step: Tensor,
+    due: Tensor,
+    made: Tensor,
 ) -> Tensor:
     """The next token of every request, [B], as `sampler.next` chooses it, in one kernel.
 
     Args:
         logits: [R, V], float32.
         second: [B], the row of each request without its speaker, -1 for none; None where no request is guided.
-        noise: [B, V], or None where all is greedy.
-        allowed: [B, V], which tokens may come; None for all.
+        noise: [S, B, V], of which a step takes its own; None where all is greedy.
+        allowed: [K, B, V], which tokens may come, of which steps take one after the other; None for all.
+        step: [1].
+        due: [1], which of `allowed` the step 0 takes.
+        made: [S, B], where the step's tokens are written too.
     """
     requests, size = sampler.requests, logits.shape[1]
     tokens = torch.empty(requests, dtype=torch.long, device=logits.device)
@@ -194,8 +243,13 @@ def choose(
         sampler.top_k,
         noise,
         allowed,
+        step,
+        due,
         tokens,
+        made,
+        requests,
         size,
+        0 if allowed is None else len(allowed),
         SIZE=triton.next_power_of_2(size),
         num_warps=8,
     )
@@ -215,38 +269,45 @@ def _product(
     n_out,
     eps,
     ROWS: tl.constexpr,
-    BLOCK_OUT: tl.constexpr,
-    BLOCK_IN: tl.constexpr,
+    OUTS: tl.constexpr,
+    INS: tl.constexpr,
+    PARTS: tl.constexpr,
     STAGES: tl.constexpr,
     GATED: tl.constexpr,
+    HALF: tl.constexpr,
 ):
-    row, outs = tl.arange(0, ROWS), tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+    dtype: tl.constexpr = tl.float16 if HALF else tl.bfloat16
+    row, outs = tl.arange(0, ROWS), tl.program_id(0) * OUTS + tl.arange(0, OUTS)
     there, wanted = row < rows, outs < n_out
-    sums = tl.zeros((ROWS, BLOCK_OUT, BLOCK_IN), tl.float32)
-    gated = tl.zeros((ROWS, BLOCK_OUT, BLOCK_IN), tl.float32)
-    squares = tl.zeros((ROWS, BLOCK_IN), tl.float32)
-    for start in tl.range(0, n_in, BLOCK_IN, num_stages=STAGES):
-        ins = start + tl.arange(0, BLOCK_IN)
+    # a product of matrices side by side: each is one warp's, and has its own part of the inputs
+    sums = tl.zeros((PARTS, ROWS, OUTS), tl.float32)
+    gated = tl.zeros((PARTS, ROWS, OUTS), tl.float32)
+    squares = tl.zeros((PARTS, ROWS, INS), tl.float32)
+    for start in tl.range(0, n_in, PARTS * INS, num_stages=STAGES):
+        ins = start + tl.arange(0, PARTS)[:, None] * INS + tl.arange(0, INS)[None, :]
         given = ins < n_in
-        at, held = outs[:, None] * n_in + ins[None, :], wanted[:, None] & given[None, :]
-        weights = tl.load(weight + at, mask=held, other=0).to(tl.float32)
-        values = tl.load(x + row[:, None] * n_in + ins[None, :], mask=there[:, None] & given[None, :], other=0)
-        values = values.to(tl.float32)
+        at, held = outs[None, None, :] * n_in + ins[:, :, None], wanted[None, None, :] & given[:, :, None]
+        weights = tl.load(weight + at, mask=held, other=0).to(dtype)
+        values = tl.load(
+            x + row[None, :, None] * n_in + ins[:, None, :], mask=there[None, :, None] & given[:, None, :], other=0
+        )
         if norm is not None:
+            values = values.to(tl.float32)
             squares += values * values
-            values *= tl.load(norm + ins, mask=given, other=0).to(tl.float32)[None, :]
-        sums += weights[None, :, :] * values[:, None, :]
+            values *= tl.load(norm + ins, mask=given, other=0).to(tl.float32)[:, None, :]
+        values = values.to(dtype)
+        sums = tl.dot(values, weights, sums)
         if GATED:
-            weights = tl.load(weight + n_out * n_in + at, mask=held, other=0).to(tl.float32)
-            gated += weights[None, :, :] * values[:, None, :]
+            weights = tl.load(weight + n_out * n_in + at, mask=held, other=0).to(dtype)
+            gated = tl.dot(values, weights, gated)
     root = 1.0
     if norm is not None:
-        root = tl.rsqrt(tl.sum(squares, 1) / n_in + eps)[:, None]
-    y = tl.sum(sums, 2) * root
+        root = tl.rsqrt(tl.sum(tl.sum(squares, 2), 0) / n_in + eps)[:, None]
+    y = tl.sum(sums, 0) * root
     if scale is not None:
         y *= tl.load(scale + outs, mask=wanted, other=0)[None, :]
     if GATED:
-        z = tl.sum(gated, 2) * root
+        z = tl.sum(gated, 0) * root
         if scale is not None:
             z *= tl.load(scale + n_out + outs, mask=wanted, other=0)[None, :]
         y *= tl.sigmoid(y) * z
@@ -254,6 +315,22 @@ def _product(
     if added is not None:
         y += tl.load(added + at, mask=held, other=0).to(tl.float32)
     tl.store(out + at, y.to(out.dtype.element_ty), mask=held)
+
+
+@triton.jit
+def _embed(tokens, sources, table, places, place, pads, speakers, out, last, size, SIZE: tl.constexpr):
+    row = tl.program_id(0)
+    source = row
+    if sources is not None:
+        source = tl.load(sources + row)
+    token = tl.load(tokens + source)
+    position = tl.minimum(tl.maximum(tl.load(place) - tl.load(pads + row), 0), last)
+    at = tl.arange(0, SIZE)
+    may = at < size
+    x = tl.load(places + position * size + at, mask=may, other=0).to(tl.float32)
+    x += tl.load(speakers + row * size + at, mask=may, other=0).to(tl.float32)
+    x += tl.load(table + token * size + at, mask=may, other=0).to(tl.float32)
+    tl.store(out + row * size + at, x.to(out.dtype.element_ty), mask=may)
 
 
 @triton.jit
@@ -327,11 +404,17 @@ def _choose(
     top_k,
     noise,
     allowed,
+    step,
+    due,
     out,
+    made,
+    requests,
     size,
+    cycle,
     SIZE: tl.constexpr,
 ):
     request = tl.program_id(0)
+    now = tl.load(step)
     at = tl.arange(0, SIZE)
     may = at < size
     values = tl.load(logits + request * size + at, mask=may, other=0.0)
@@ -340,7 +423,8 @@ def _choose(
         without = tl.load(logits + row * size + at, mask=may & (row >= 0), other=0.0)
         values = tl.where(row >= 0, without + tl.load(guidance + request) * (values - without), values)
     if allowed is not None:
-        may &= tl.load(allowed + request * size + at, mask=may, other=0) != 0
+        turn = (tl.load(due) + now) % cycle
+        may &= tl.load(allowed + (turn * requests + request) * size + at, mask=may, other=0) != 0
     values = tl.where(may, values, float("-inf"))
     if noise is not None:
         values /= tl.load(temperature + request)
@@ -367,7 +451,8 @@ def _choose(
                 high = tl.where(over & (low < high), middle, high)
                 low = tl.where(over | (low >= high), low, middle + 1)
             cut = high
-        values = tl.where(
-            keys >= cut, values + tl.load(noise + request * size + at, mask=may, other=0.0), float("-inf")
-        )
-    tl.store(out + request, tl.argmax(values, 0).to(tl.int64))
+        drawn = tl.load(noise + (now * requests + request) * size + at, mask=may, other=0.0)
+        values = tl.where(keys >= cut, values + drawn, float("-inf"))
+    token = tl.argmax(values, 0).to(tl.int64)
+    tl.store(out + request, token)
+    tl.store(made + now * requests + request, token)

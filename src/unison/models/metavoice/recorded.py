@@ -42,13 +42,13 @@ class StepLayers:
         from unison.models.metavoice import kernels
 
         self.kernels = kernels
-        if kernels.fusable(model.blocks):
+        if dtype.itemsize == 2 and kernels.fusable(model.blocks):
             self._few = kernels.MOST_ROWS
             self._blocks = [kernels.FusedBlock(block, dtype) for block in model.blocks]
             self._head = kernels.Matrix(model.embedding.weight, dtype)
 
-    def __call__(self, x: Tensor, past: Sequence[Tensor], place: Tensor, pads: Tensor) -> Tensor:
-        """Logits [R, V] after x [R, C].
+    def __call__(self, x: Tensor, past: Sequence[Tensor], place: Tensor, pads: Tensor, logits: Tensor) -> None:
+        """Writes `logits` [R, V], in float32, which come after x [R, C].
 
         Args:
             past: of every block, keys and values [2, R, H, L, D], which those of x are written into.
@@ -59,7 +59,8 @@ class StepLayers:
             for fused, held in zip(self._blocks, past, strict=True):
                 x = fused(x, held, place, pads)
             assert isinstance(self._model.norm, RMSNorm)
-            return self._head.product(x, torch.float32, norm=self._model.norm)
+            self._head.product(x, logits, norm=self._model.norm)
+            return
         positions = torch.arange(past[0].shape[3], device=x.device)
         seen = (positions >= pads) & (positions <= place)
         mask = past[0].new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None, None]
@@ -68,7 +69,7 @@ class StepLayers:
             for block, held in zip(self._model.blocks, past, strict=True):
                 # not its compiled form, which may be a recording itself
                 x = block.forward(x, mask, held, place)
-            return self._model.head(x[:, 0]).float()
+            logits.copy_(self._model.head(x[:, 0]))
 
 
 def _has_kernels(device: torch.device) -> bool:
@@ -113,9 +114,10 @@ class RecordedSteps:
         self._layers, self._sampler, self._guided, self._embedded = layers, sampler, guided, embedded
         self._past, self._allowed, self._pads = past, allowed, pads
         self.logits = logits.float()
-        self._place = torch.tensor([place], device=device)
-        self._step = torch.zeros(1, dtype=torch.long, device=device)
+        self._moves = torch.tensor([place, 0], device=device)
+        self._place, self._step = self._moves.split(1)
         self._due = torch.tensor([0 if allowed is None else steps % len(allowed)], device=device)
+        """Which tokens may come at the first step of a run."""
         self._made = torch.zeros(piece, sampler.requests, dtype=torch.long, device=device)
         self._noise: Tensor | None = None
         self._second: Tensor | None = None
@@ -143,27 +145,29 @@ class RecordedSteps:
             # the first step is no recording: kernels are compiled and libraries set up by it
             self._advance()
             self._play = record(self._advance) if self.logits.is_cuda else self._advance
+        if self._allowed is not None:
+            self._due.add_(steps).remainder_(len(self._allowed))
         return self._made[:steps].t()
 
     def _advance(self) -> None:
         """One step, with nothing that the host has to know."""
-        noise = None if self._noise is None else self._noise.index_select(0, self._step)[0]
-        allowed = None if self._allowed is None else self._allowed.index_select(0, self._due)[0]
-        tokens = self._next(noise, allowed)
-        self._made.index_copy_(0, self._step, tokens[None])
-        x = self._embedded(tokens, self._place)
-        self.logits.copy_(self._layers(x, self._past, self._place, self._pads))
-        self._place += 1
-        self._step += 1
-        if self._allowed is not None:
-            self._due.add_(1).remainder_(len(self._allowed))
+        self._layers(self._embedded(self._next(), self._place), self._past, self._place, self._pads, self.logits)
+        self._moves += 1
 
-    def _next(self, noise: Tensor | None, allowed: Tensor | None) -> Tensor:
-        """See `Sampler.next`."""
+    def _next(self) -> Tensor:
+        """The step's tokens, [B], which are noted."""
         sampler, kernels = self._sampler, self._layers.kernels
-        if kernels is None:
-            return sampler.next(self.logits, self._guided, noise, allowed)
-        return kernels.choose(self.logits, self._second, sampler, noise, allowed)
+        if kernels is not None:
+            return kernels.choose(
+                self.logits, self._second, sampler, self._noise, self._allowed, self._step, self._due, self._made
+            )
+        noise = None if self._noise is None else self._noise.index_select(0, self._step)[0]
+        allowed = None
+        if self._allowed is not None:
+            allowed = self._allowed.index_select(0, (self._due + self._step) % len(self._allowed))[0]
+        tokens = sampler.next(self.logits, self._guided, noise, allowed)
+        self._made.index_copy_(0, self._step, tokens[None])
+        return tokens
 
 
 @contextlib.contextmanager
