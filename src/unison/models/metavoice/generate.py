@@ -225,6 +225,8 @@ class _Batch:
             )
         tokens = self._recorded.run(steps, noise)
         self._logits = self._recorded.logits
+        # while the GPU is at it
+        self._sampler.provide(steps)
         return tokens.tolist()
 
     def leave(self, numbers: set[int]) -> None:

@@ -1,18 +1,23 @@
 """A step of decoding on a GPU, in Triton: products of few rows, and attention from one position.
 
 A step's time is that of reading the weights once, and of what every kernel takes to begin and end. So a product takes
-normalisation, gate and sum along, a block is six kernels, and weights of 8 bits are read as they are, where torch first
-writes them out in 16. Products are the tensor cores': multiplying and adding one by one takes longer than reading.
+normalisation, gate and sum along, a block is five kernels, and weights of 8 bits are read as they are, where torch
+writes them out in 16 first. Products are the tensor cores': to multiply and add one by one takes longer than to read.
+From Hopper on a kernel begins while the one before ends (programmatic dependent launch), and waits for what that wrote
+when it has read what does not depend on it. To let it begin any earlier, or to ask for weights ahead, was slower.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor, nn
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from unison.models.metavoice.blocks import RMSNorm, SwiGLU, TransformerBlock
 from unison.models.metavoice.sampling import Sampler
@@ -23,8 +28,16 @@ _PARTS = 4
 """Warps of a product's program, which share the inputs among them."""
 _MANY = 4096
 """Outputs from which on there are programs enough for all of the GPU with 16 outputs each; otherwise they have 8."""
-_SPAN = 64
-"""Positions that a program of attention looks at."""
+_SPAN, _SPANS = 32, 64
+"""Positions that a program of attention looks at, or more, so that a head has no more than so many programs."""
+
+
+@functools.cache
+def _overlap(device: torch.device) -> dict[str, Any]:
+    """How a kernel is launched that begins while the one before ends."""
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0):
+        return {"OVERLAP": True, "launch_pdl": True}
+    return {"OVERLAP": False}
 
 
 def fusable(blocks: Iterable[nn.Module]) -> bool:
@@ -94,6 +107,7 @@ class Matrix:
             GATED=gated,
             HALF=self._half,
             num_warps=_PARTS,
+            **_overlap(x.device),
         )
         return out
 
@@ -113,6 +127,7 @@ class FusedBlock:
         attention, ffn = block.attention, block.ffn
         self._qkv, self._out = Matrix(attention.qkv.weight, dtype), Matrix(attention.out.weight, dtype)
         self._up, self._down = Matrix(ffn.up.weight, dtype), Matrix(ffn.down.weight, dtype)
+        self._arrived = torch.zeros(MOST_ROWS * attention.heads, dtype=torch.int32, device=attention.out.weight.device)
 
     def __call__(self, x: Tensor, past: Tensor, place: Tensor, pads: Tensor) -> Tensor:
         """[R, C] to [R, C].
@@ -127,7 +142,7 @@ class FusedBlock:
         assert isinstance(ffn_norm, RMSNorm)
         dtype, width = self._dtype, self._up.values.shape[0] // 2
         qkv = self._qkv.product(x, x.new_empty(len(x), 3 * x.shape[1], dtype=past.dtype), norm=attention_norm)
-        x = self._out.product(attend(qkv, past, place, pads), torch.empty_like(x), added=x)
+        x = self._out.product(attend(qkv, past, place, pads, self._arrived), torch.empty_like(x), added=x)
         inner = self._up.product(x, x.new_empty(len(x), width, dtype=dtype), norm=ffn_norm, gated=True)
         return self._down.product(inner, torch.empty_like(x), added=x)
 
@@ -165,48 +180,44 @@ def embed(
     return out
 
 
-def attend(qkv: Tensor, past: Tensor, place: Tensor, pads: Tensor) -> Tensor:
+def attend(qkv: Tensor, past: Tensor, place: Tensor, pads: Tensor, arrived: Tensor) -> Tensor:
     """Attention from one position of each row, [R, C], after its key and value are written.
 
-    Only positions that are seen are read, however long `past` is: a program looks at some of them, and a second
-    kernel joins what the programs found (Flash-Decoding, Dao et al. 2023).
+    Only positions that are seen are read, however long `past` is: a program looks at some of them, and the last one of
+    a head joins what its programs found (Flash-Decoding, Dao et al. 2023).
 
     Args:
         qkv: queries, keys and values [R, 3 C] of the position.
         past: keys and values [2, R, H, L, D].
         place: [1], the position.
         pads: [R], the first position that a row sees.
+        arrived: zeros [R H or more], as which they are left.
     """
     _, rows, heads, length, width = past.shape
-    spans = triton.cdiv(length, _SPAN)
+    span = max(_SPAN, triton.next_power_of_2(triton.cdiv(length, _SPANS)))
+    spans = triton.cdiv(length, span)
     found = qkv.new_empty(rows * heads, spans, width, dtype=torch.float32)
     weights = qkv.new_empty(2, rows * heads, spans, dtype=torch.float32)
-    _look[(rows * heads, spans)](
+    out = qkv.new_empty(rows, heads * width)
+    _attend[(rows * heads, spans)](
         qkv,
         past,
         place,
         pads,
         found,
         weights,
+        arrived,
+        out,
         width**-0.5,
         past.stride(0),
         past.stride(1),
         past.stride(2),
         HEADS=heads,
         WIDTH=width,
-        SPAN=_SPAN,
-        num_warps=4,
-    )
-    out = qkv.new_empty(rows, heads * width)
-    _join[(rows * heads,)](
-        found,
-        weights,
-        out,
-        spans,
-        ROWS=rows * heads,
-        WIDTH=width,
+        SPAN=span,
         SPANS=triton.next_power_of_2(spans),
-        num_warps=4,
+        num_warps=2,
+        **_overlap(qkv.device),
     )
     return out
 
@@ -275,10 +286,21 @@ def _product(
     STAGES: tl.constexpr,
     GATED: tl.constexpr,
     HALF: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     dtype: tl.constexpr = tl.float16 if HALF else tl.bfloat16
     row, outs = tl.arange(0, ROWS), tl.program_id(0) * OUTS + tl.arange(0, OUTS)
     there, wanted = row < rows, outs < n_out
+    to, kept = row[:, None] * n_out + outs[None, :], there[:, None] & wanted[None, :]
+    # read now, since nothing but waiting would go on while they are read at the end
+    if scale is not None:
+        factors = tl.load(scale + outs, mask=wanted, other=0)[None, :]
+        if GATED:
+            gated_factors = tl.load(scale + n_out + outs, mask=wanted, other=0)[None, :]
+    if OVERLAP:
+        gdc_wait()
+    if added is not None:
+        before = tl.load(added + to, mask=kept, other=0).to(tl.float32)
     # a product of matrices side by side: each is one warp's, and has its own part of the inputs
     sums = tl.zeros((PARTS, ROWS, OUTS), tl.float32)
     gated = tl.zeros((PARTS, ROWS, OUTS), tl.float32)
@@ -300,21 +322,22 @@ def _product(
         if GATED:
             weights = tl.load(weight + n_out * n_in + at, mask=held, other=0).to(dtype)
             gated = tl.dot(values, weights, gated)
+    if OVERLAP:
+        gdc_launch_dependents()
     root = 1.0
     if norm is not None:
         root = tl.rsqrt(tl.sum(tl.sum(squares, 2), 0) / n_in + eps)[:, None]
     y = tl.sum(sums, 0) * root
     if scale is not None:
-        y *= tl.load(scale + outs, mask=wanted, other=0)[None, :]
+        y *= factors
     if GATED:
         z = tl.sum(gated, 0) * root
         if scale is not None:
-            z *= tl.load(scale + n_out + outs, mask=wanted, other=0)[None, :]
+            z *= gated_factors
         y *= tl.sigmoid(y) * z
-    at, held = row[:, None] * n_out + outs[None, :], there[:, None] & wanted[None, :]
     if added is not None:
-        y += tl.load(added + at, mask=held, other=0).to(tl.float32)
-    tl.store(out + at, y.to(out.dtype.element_ty), mask=held)
+        y += before
+    tl.store(out + to, y.to(out.dtype.element_ty), mask=kept)
 
 
 @triton.jit
@@ -334,13 +357,15 @@ def _embed(tokens, sources, table, places, place, pads, speakers, out, last, siz
 
 
 @triton.jit
-def _look(
+def _attend(
     qkv,
     past,
     place,
     pads,
     found,
     weights,
+    arrived,
+    out,
     factor,
     kind_stride,
     row_stride,
@@ -348,50 +373,72 @@ def _look(
     HEADS: tl.constexpr,
     WIDTH: tl.constexpr,
     SPAN: tl.constexpr,
+    SPANS: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    which, span, spans = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
+    which, span, heads, spans = tl.program_id(0), tl.program_id(1), tl.num_programs(0), tl.num_programs(1)
     row, head = which // HEADS, which % HEADS
     here, first = tl.load(place), tl.load(pads + row)
     note = which * spans + span
     begin = span * SPAN
+    positions, width = begin + tl.arange(0, SPAN), tl.arange(0, WIDTH)
+    keys = past + row.to(tl.int64) * row_stride + head * head_stride
+    values = keys + kind_stride
+    at = positions[:, None] * WIDTH + width[None, :]
+    before = (positions < here) & (positions >= first)
+    old_key = tl.load(keys + at, mask=before[:, None], other=0)
+    old_value = tl.load(values + at, mask=before[:, None], other=0)
+    if OVERLAP:
+        gdc_wait()
     if (begin > here) | (begin + SPAN <= first):
         tl.store(weights + note, float("-inf"))
     else:
-        positions, width = begin + tl.arange(0, SPAN), tl.arange(0, WIDTH)
         new = qkv + row * 3 * HEADS * WIDTH + head * WIDTH + width
         query = tl.load(new).to(tl.float32)
         new_key, new_value = tl.load(new + HEADS * WIDTH), tl.load(new + 2 * HEADS * WIDTH)
-        keys = past + row.to(tl.int64) * row_stride + head * head_stride
-        values = keys + kind_stride
         if here < begin + SPAN:
             tl.store(keys + here * WIDTH + width, new_key)
             tl.store(values + here * WIDTH + width, new_value)
-        at = positions[:, None] * WIDTH + width[None, :]
-        before = (positions < here) & (positions >= first)
         now = (positions == here)[:, None]
-        key = tl.where(now, new_key[None, :], tl.load(keys + at, mask=before[:, None], other=0)).to(tl.float32)
-        value = tl.where(now, new_value[None, :], tl.load(values + at, mask=before[:, None], other=0)).to(tl.float32)
+        key = tl.where(now, new_key[None, :], old_key).to(tl.float32)
+        value = tl.where(now, new_value[None, :], old_value).to(tl.float32)
         scores = tl.sum(key * query[None, :], 1) * factor
         scores = tl.where(before | (positions == here), scores, float("-inf"))
         most = tl.max(scores, 0)
         shares = tl.exp(scores - most)
         tl.store(found + note * WIDTH + width, tl.sum(shares[:, None] * value, 0))
         tl.store(weights + note, most)
-        tl.store(weights + tl.num_programs(0) * spans + note, tl.sum(shares, 0))
+        tl.store(weights + heads * spans + note, tl.sum(shares, 0))
+    if OVERLAP:
+        gdc_launch_dependents()
+    # all of the program has written before it says so
+    tl.debug_barrier()
+    if tl.atomic_add(arrived + which, 1, sem="acq_rel") == spans - 1:
+        tl.store(arrived + which, 0)
+        notes = which * spans + tl.arange(0, SPANS)
+        most = tl.load(weights + notes, mask=tl.arange(0, SPANS) < spans, other=float("-inf"), cache_modifier=".cg")
+        seen = most > float("-inf")
+        factors = tl.where(seen, tl.exp(most - tl.max(most, 0)), 0.0)
+        sums = tl.load(weights + heads * spans + notes, mask=seen, other=0.0, cache_modifier=".cg")
+        parts = tl.load(
+            found + notes[:, None] * WIDTH + width[None, :], mask=seen[:, None], other=0.0, cache_modifier=".cg"
+        )
+        joined = tl.sum(parts * factors[:, None], 0) / tl.sum(factors * sums, 0)
+        tl.store(out + which * WIDTH + width, joined.to(out.dtype.element_ty))
 
 
 @triton.jit
-def _join(found, weights, out, spans, ROWS: tl.constexpr, WIDTH: tl.constexpr, SPANS: tl.constexpr):
-    which = tl.program_id(0)
-    span, width = tl.arange(0, SPANS), tl.arange(0, WIDTH)
-    notes = which * spans + span
-    most = tl.load(weights + notes, mask=span < spans, other=float("-inf"))
-    seen = most > float("-inf")
-    factors = tl.where(seen, tl.exp(most - tl.max(most, 0)), 0.0)
-    total = tl.sum(factors * tl.load(weights + ROWS * spans + notes, mask=seen, other=0.0), 0)
-    parts = tl.load(found + notes[:, None] * WIDTH + width[None, :], mask=seen[:, None], other=0.0)
-    joined = tl.sum(parts * factors[:, None], 0) / total
-    tl.store(out + which * WIDTH + width, joined.to(out.dtype.element_ty))
+def _threshold(keys, weights, most, low, high):
+    """The smallest number from low to high up to which the keys' weights come to more than `most`."""
+    quarters = tl.arange(0, 4)
+    for _ in range(18):
+        marks = low + (high - low) * quarters // 4
+        upto = tl.sum(tl.where(keys[None, :] <= marks.to(tl.int32)[:, None], weights[None, :], 0.0), 1)
+        less = tl.sum((upto <= most).to(tl.int64), 0)
+        above = low + (high - low) * (less - 1) // 4 + 1
+        high = tl.where(less < 4, low + (high - low) * less // 4, high)
+        low = tl.where(less > 0, above, low)
+    return high
 
 
 @triton.jit
@@ -428,29 +475,17 @@ def _choose(
     values = tl.where(may, values, float("-inf"))
     if noise is not None:
         values /= tl.load(temperature + request)
-        # integers in the order of the numbers, so that a threshold is found by halving
+        # integers in the order of the numbers, so that a threshold is found by dividing
         bits = values.to(tl.int32, bitcast=True)
-        keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).to(tl.int64)
-        highest = tl.max(keys, 0)
-        cut = tl.min(keys, 0)
+        keys = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+        cut, highest = tl.min(keys, 0).to(tl.int64), tl.max(keys, 0).to(tl.int64)
         if top_k is not None:
-            wanted = tl.load(top_k + request)
-            high = highest
-            for _ in range(33):
-                middle = (cut + high + 1) >> 1
-                enough = tl.sum((keys >= middle).to(tl.int32), 0) >= wanted
-                cut = tl.where(enough, middle, cut)
-                high = tl.where(enough, high, middle - 1)
+            below = SIZE - tl.load(top_k + request).to(tl.float32)
+            cut = _threshold(keys, tl.full((SIZE,), 1.0, tl.float32), below, cut, highest)
         if top_p is not None:
             shares = tl.where(keys >= cut, tl.exp(values - tl.max(values, 0)), 0.0)
             dropped = (1 - tl.load(top_p + request)) * tl.sum(shares, 0)
-            low, high = cut, highest
-            for _ in range(33):
-                middle = (low + high) >> 1
-                over = tl.sum(tl.where(keys <= middle, shares, 0.0), 0) > dropped
-                high = tl.where(over & (low < high), middle, high)
-                low = tl.where(over | (low >= high), low, middle + 1)
-            cut = high
+            cut = _threshold(keys, shares, dropped, cut, highest)
         drawn = tl.load(noise + (now * requests + request) * size + at, mask=may, other=0.0)
         values = tl.where(keys >= cut, values + drawn, float("-inf"))
     token = tl.argmax(values, 0).to(tl.int64)

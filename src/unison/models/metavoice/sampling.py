@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 _COLDEST = 1e-5
+_BLOCK = 16
+"""Steps that a request's noise is drawn for at a time, so that a step's is the same whoever asks for how many."""
 
 
 def probabilities(
@@ -84,6 +86,8 @@ class Sampler:
     def __init__(self, settings: Sequence[Settings], size: int, device: torch.device) -> None:
         self._settings, self._size, self._device = list(settings), size, device
         self._generators = [torch.Generator(device).manual_seed(one.seed) for one in settings]
+        self._drawn: Tensor | None = None
+        """Noise [S, B, V] of the next steps."""
         self._arrange()
 
     @property
@@ -95,6 +99,8 @@ class Sampler:
         """Go on with some of the requests."""
         self._settings = [self._settings[i] for i in requests]
         self._generators = [self._generators[i] for i in requests]
+        if self._drawn is not None:
+            self._drawn = self._drawn[:, list(requests)]
         self._arrange()
 
     def _arrange(self) -> None:
@@ -115,14 +121,26 @@ class Sampler:
 
     def draw(self, steps: int) -> Tensor | None:
         """Gumbel noise [steps, B, V] for the next steps, zero for what is greedy; None where all is."""
-        if self._greedy:
+        self.provide(steps)
+        if self._drawn is None:
             return None
-        noise = torch.ones(steps, len(self._settings), self._size, device=self._device)
-        for i, one in enumerate(self._settings):
-            if one.temperature:
-                # a token's draw is the same however many are made at a time
-                for row in noise[:, i]:
-                    row.exponential_(generator=self._generators[i])
+        noise, self._drawn = self._drawn[:steps], self._drawn[steps:]
+        return noise
+
+    def provide(self, steps: int) -> None:
+        """Draws what the next steps are going to take, if it is not there yet."""
+        if self._greedy:
+            self._drawn = None
+            return
+        while self._drawn is None or len(self._drawn) < steps:
+            block = torch.stack([self._block(*one) for one in zip(self._settings, self._generators, strict=True)], 1)
+            self._drawn = block if self._drawn is None else torch.cat((self._drawn, block))
+
+    def _block(self, settings: Settings, generator: torch.Generator) -> Tensor:
+        """Noise [_BLOCK, V] of one request."""
+        noise = torch.ones(_BLOCK, self._size, device=self._device)
+        if settings.temperature:
+            noise.exponential_(generator=generator)
         return _gumbel(noise)
 
     def next(self, logits: Tensor, guided: Tensor | None, noise: Tensor | None, allowed: Tensor | None) -> Tensor:
