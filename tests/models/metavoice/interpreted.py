@@ -74,6 +74,14 @@ def distance(made: TransformerBlock, rows: int, held: torch.dtype, dtype: torch.
     return max(apart(expected, found), 10 * apart(past, other))
 
 
+def product(rows: int) -> float:
+    """How far a product of sizes that need no masks, or of 3 rows, is from `F.linear`, by the largest value."""
+    weight, x, added = torch.randn(16, 1024).half(), torch.randn(rows, 1024).half(), torch.randn(rows, 16).half()
+    found = kernels.Matrix(weight, torch.float16).product(x, torch.empty_like(added), added=added)
+    expected = x.float() @ weight.float().t() + added.float()
+    return float((found.float() - expected).abs().max() / expected.abs().max())
+
+
 def chosen() -> list[list[int]]:
     """Tokens by `Sampler.next` and by the kernel, of requests with all kinds of settings."""
     pairs = []
@@ -130,6 +138,7 @@ if __name__ == "__main__":
     rounded = block(torch.float16)
     quantize(rounded, "int8")
     apart["int8 2"] = distance(rounded, 2, torch.float16, torch.float16)
+    apart |= {f"product {rows}": product(rows) for rows in (2, 3)}
     sums = [
         embedded(torch.float32, None),
         embedded(torch.float32, torch.tensor([0, 1, 0])),

@@ -42,6 +42,11 @@ def test_a_step_of_a_block_of_8_bits(found: Any) -> None:
     assert found["fusable"]
 
 
+@pytest.mark.parametrize("rows", [2, 3])
+def test_a_product_with_and_without_masks(found: Any, rows: int) -> None:
+    assert found["apart"][f"product {rows}"] < NEAR["float16"]
+
+
 def test_what_the_blocks_read(found: Any) -> None:
     *whole, half = found["embedded"]
     assert max(whole) < 1e-6
