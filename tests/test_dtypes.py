@@ -69,10 +69,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "Matrix.__init__": "the factors of quantised rows, beside sums in float32",
         "attend": "sums over positions, and what they are divided by",
     },
-    "models/metavoice/recorded.py": {
-        "StepLayers.__call__": SAMPLING,
-        "RecordedSteps.__init__": SAMPLING,
-    },
+    "models/metavoice/recorded.py": {"RecordedSteps.__init__": SAMPLING},
     "models/codec/codec.py": {"Codec._sound": "the last step before the waveform"},
     "models/codec/encodec.py": {
         "Encodec.decode.decode": "the last step before the waveform",

@@ -104,9 +104,7 @@ class DataModule(LightningDataModule):
         self.seed = seed
         self.start_batch = start_batch
         self.weights = weights
-        learnt = self.corpus.split("train")
-        if not learnt:
-            raise UnisonError(f"{folder}: all clips are held out, none is left to learn from; lower data.valid")
+        learnt = self.corpus.learnt()
         # the same clips whatever the order of the corpus, spread over its speakers and texts
         held_out = [u for u in self.corpus.split("valid") if self.can_say(u)]
         held_out.sort(key=lambda u: hashlib.sha256(u.key.encode()).digest())

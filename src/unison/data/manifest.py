@@ -268,6 +268,13 @@ class Corpus:
         """Utterances of "train" or "valid"."""
         return [utterance for utterance in self.utterances if utterance.split == name]
 
+    def learnt(self) -> list[Utterance]:
+        """What is learnt from; raises UnisonError where all is held out."""
+        learnt = self.split("train")
+        if not learnt:
+            raise UnisonError(f"{self.folder}: all clips are held out, none is left to learn from; lower data.valid")
+        return learnt
+
     @cached_property
     def style_table(self) -> np.ndarray:
         """Style vectors [rows, style_dim], mapped read-only; no rows without a style encoder."""

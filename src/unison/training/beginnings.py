@@ -134,7 +134,7 @@ def _tokenizer_of_prompts(wording: Wording, corpus: Corpus, size: int) -> dict[s
 
 def _learnt_tokenizer(corpus: Corpus, size: int) -> dict[str, Any]:
     """Byte pairs of the texts that are learnt from."""
-    return BytePairs.train(sorted({utterance.text for utterance in corpus.split("train")}), size).to_dict()
+    return BytePairs.train(sorted({utterance.text for utterance in corpus.learnt()}), size).to_dict()
 
 
 def _reading(corpus: Corpus, tokenizer: BytePairs, joined_seconds: float) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _reading(corpus: Corpus, tokenizer: BytePairs, joined_seconds: float) -> dic
 
     And the characters of the texts: what it can be expected to read.
     """
-    learnt = corpus.split("train")
+    learnt = corpus.learnt()
     tokens = sum(len(tokenizer.encode(utterance.text)) for utterance in learnt)
     return {
         "seconds_per_token": round(sum(utterance.seconds for utterance in learnt) / max(tokens, 1), 6),

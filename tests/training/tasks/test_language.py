@@ -8,7 +8,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from omegaconf import DictConfig
 from torch.nn import functional as F
@@ -231,3 +233,11 @@ def test_what_is_missing_or_does_not_fit_is_named_at_once(
     assert wrong_part == f"first_stage={codec_folder}: has no first stage; it has codec"
     (rate,) = [line for line in refused(first_config("name=no", "audio=16k")) if "sample_rate" in line]
     assert rate == "audio.sample_rate=16000: the codec's codes are of 8000 Hz; choose audio= of that rate"
+
+
+def test_a_corpus_that_is_all_held_out(first_config: Make, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 4000)
+    for name in ("0_anna_0", "1_anna_1"):
+        soundfile.write(tmp_path / f"{name}.wav", noise, 8000)
+    (problem,) = refused(first_config("name=no", "data=fsdd", f"data.raw={tmp_path}"))
+    assert problem.endswith("all clips are held out, none is left to learn from; lower data.valid")
