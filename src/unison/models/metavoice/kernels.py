@@ -312,7 +312,7 @@ def _product(
         ins = start + tl.arange(0, PARTS)[:, None] * INS + tl.arange(0, INS)[None, :]
         at = outs[None, None, :] * n_in + ins[:, :, None]
         # without masks where all is there, which takes a few hundredths less
-        given = None if EVEN else ins < n_in
+        given = ins < n_in
         held = None if EVEN else wanted[None, None, :] & given[:, :, None]
         seen = None if EVEN else there[None, :, None] & given[:, None, :]
         weights = tl.load(weight + at, mask=held, other=other).to(dtype)
@@ -320,7 +320,7 @@ def _product(
         if norm is not None:
             values = values.to(tl.float32)
             squares += values * values
-            values *= tl.load(norm + ins, mask=given, other=other).to(tl.float32)[:, None, :]
+            values *= tl.load(norm + ins, mask=None if EVEN else given, other=other).to(tl.float32)[:, None, :]
         values = values.to(dtype)
         sums = tl.dot(values, weights, sums)
         if GATED:
