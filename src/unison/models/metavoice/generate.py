@@ -225,8 +225,9 @@ class _Batch:
             )
         tokens = self._recorded.run(steps, noise)
         self._logits = self._recorded.logits
-        # while the GPU is at it
-        self._sampler.provide(steps)
+        if (left := max(row.left for row in self.rows) - steps) > 0:
+            # while the GPU is at it
+            self._sampler.provide(min(steps, left))
         return tokens.tolist()
 
     def leave(self, numbers: set[int]) -> None:

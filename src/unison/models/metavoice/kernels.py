@@ -23,7 +23,9 @@ from unison.models.metavoice.blocks import RMSNorm, SwiGLU, TransformerBlock
 from unison.models.metavoice.sampling import Sampler
 
 MOST_ROWS = 16
-"""Up to which a block here is quicker than torch's."""
+"""Up to which a block here is quicker than torch's, on a GPU with memory enough; see `most_rows`."""
+_FEWER_ROWS, _SHARED_BYTES = 4, 160_000
+"""Rows whose products fit the shared memory of every GPU, and what a program may have of it where `MOST_ROWS` do."""
 _PARTS = 4
 """Warps of a product's program, which share the inputs among them."""
 _MANY = 4096
@@ -50,6 +52,13 @@ def fusable(blocks: Iterable[nn.Module]) -> bool:
         and all(_plain(layer.weight) for layer in block.modules() if isinstance(layer, nn.Linear))
         for block in blocks
     )
+
+
+def most_rows(device: torch.device) -> int:
+    """Up to how many rows `FusedBlock` takes there."""
+    # torch has this, but not in its types
+    shared = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
+    return MOST_ROWS if shared >= _SHARED_BYTES else _FEWER_ROWS
 
 
 def _plain(weight: Tensor) -> bool:
@@ -87,7 +96,8 @@ class Matrix:
         """
         (rows, n_in), n_out = x.shape, out.shape[1]
         many, itemsize = n_out >= _MANY, self.values.itemsize
-        n_outs, n_ins = (16, 128 // itemsize) if many else (8, 128)
+        # of those that were measured, what keeps enough on its way
+        n_outs, n_ins, stages = (16, 128 // itemsize, 3) if many else (8, 128, 2 + 4 // itemsize)
         _product[(triton.cdiv(n_out, n_outs),)](
             x,
             self.values,
@@ -103,8 +113,8 @@ class Matrix:
             OUTS=n_outs,
             INS=n_ins,
             PARTS=_PARTS,
-            STAGES=3 if many else 2 + 4 // itemsize,
-            EVEN=rows & (rows - 1) == n_out % n_outs == n_in % (_PARTS * n_ins) == 0,
+            STAGES=stages,
+            EVEN=not (rows & (rows - 1) or n_out % n_outs or n_in % (_PARTS * n_ins)),
             GATED=gated,
             HALF=self._half,
             num_warps=_PARTS,
@@ -136,7 +146,7 @@ class FusedBlock:
         Args:
             past: keys and values [2, R, H, L, D]; those of x are written into it.
             place: [1], where.
-            pads: [R], the first position that a row sees.
+            pads: [R, 1], the first position that a row sees.
         """
         attention_norm, ffn_norm = self._block.attention_norm, self._block.ffn_norm
         assert isinstance(attention_norm, RMSNorm)
@@ -191,8 +201,10 @@ def attend(qkv: Tensor, past: Tensor, place: Tensor, pads: Tensor, arrived: Tens
         qkv: queries, keys and values [R, 3 C] of the position.
         past: keys and values [2, R, H, L, D].
         place: [1], the position.
-        pads: [R], the first position that a row sees.
+        pads: [R, 1], the first position that a row sees.
         arrived: zeros [R H or more], as which they are left.
+
+    `past`, `place` and `pads` are read while the kernel before may still run, and so must not be written by it.
     """
     _, rows, heads, length, width = past.shape
     span = max(_SPAN, triton.next_power_of_2(triton.cdiv(length, _SPANS)))
@@ -240,7 +252,7 @@ def choose(
         second: [B], the row of each request without its speaker, -1 for none; None where no request is guided.
         noise: [S, B, V], of which a step takes its own; None where all is greedy.
         allowed: [K, B, V], which tokens may come, of which steps take one after the other; None for all.
-        step: [1].
+        step: [1], which row of `noise` and of `made` it is.
         due: [1], which of `allowed` the step 0 takes.
         made: [S, B], where the step's tokens are written too.
     """
@@ -292,6 +304,8 @@ def _product(
 ):
     dtype: tl.constexpr = tl.float16 if HALF else tl.bfloat16
     other: tl.constexpr = None if EVEN else 0
+    # what is normalised at the end may be larger than float16 has room for before
+    room: tl.constexpr = 32.0 if HALF else 1.0
     row, outs = tl.arange(0, ROWS), tl.program_id(0) * OUTS + tl.arange(0, OUTS)
     there, wanted = row < rows, outs < n_out
     to, kept = row[:, None] * n_out + outs[None, :], there[:, None] & wanted[None, :]
@@ -310,9 +324,8 @@ def _product(
     squares = tl.zeros((PARTS, ROWS, INS), tl.float32)
     for start in tl.range(0, n_in, PARTS * INS, num_stages=STAGES):
         ins = start + tl.arange(0, PARTS)[:, None] * INS + tl.arange(0, INS)[None, :]
-        at = outs[None, None, :] * n_in + ins[:, :, None]
-        # without masks where all is there, which takes a few hundredths less
-        given = ins < n_in
+        at, given = outs[None, None, :] * n_in + ins[:, :, None], ins < n_in
+        # where all is there no masks, which takes a few hundredths less
         held = None if EVEN else wanted[None, None, :] & given[:, :, None]
         seen = None if EVEN else there[None, :, None] & given[:, None, :]
         weights = tl.load(weight + at, mask=held, other=other).to(dtype)
@@ -320,7 +333,8 @@ def _product(
         if norm is not None:
             values = values.to(tl.float32)
             squares += values * values
-            values *= tl.load(norm + ins, mask=None if EVEN else given, other=other).to(tl.float32)[:, None, :]
+            gains = tl.load(norm + ins, mask=None if EVEN else given, other=other).to(tl.float32) / room
+            values *= gains[:, None, :]
         values = values.to(dtype)
         sums = tl.dot(values, weights, sums)
         if GATED:
@@ -330,7 +344,7 @@ def _product(
         gdc_launch_dependents()
     root = 1.0
     if norm is not None:
-        root = tl.rsqrt(tl.sum(tl.sum(squares, 2), 0) / n_in + eps)[:, None]
+        root = room * tl.rsqrt(tl.sum(tl.sum(squares, 2), 0) / n_in + eps)[:, None]
     y = tl.sum(sums, 0) * root
     if scale is not None:
         y *= factors
@@ -467,7 +481,7 @@ def _choose(
     if noise is not None:
         values /= tl.load(temperature + request)
         if top_k is not None:
-            # integers in the order of the numbers, so that the last that is kept is found by halving
+            # integers in the order of the numbers, so that the last that is kept is found by halving their 32 bits
             bits = values.to(tl.int32, bitcast=True)
             keys = bits ^ ((bits >> 31) & 0x7FFFFFFF)
             low, high = tl.min(keys, 0).to(tl.int64), tl.max(keys, 0).to(tl.int64)
@@ -483,10 +497,11 @@ def _choose(
     if (noise is not None) & (top_p is not None):
         # the draw from all is a draw from the likeliest if it is one of them; otherwise neither it nor any that is no
         # likelier is, and the best of the rest is looked at
-        shares = tl.exp(values - tl.max(values, 0))
+        most = tl.max(values, 0)
+        shares = tl.exp(values - most)
         dropped = (1 - tl.load(top_p + request)) * tl.sum(shares, 0)
         value = tl.max(tl.where(at == token, values, float("-inf")), 0)
-        while tl.sum(tl.where(values <= value, shares, 0.0), 0) <= dropped:
+        while (value < most) & (tl.sum(tl.where(values <= value, shares, 0.0), 0) <= dropped):
             drawn = tl.where(values <= value, float("-inf"), drawn)
             token = tl.argmax(drawn, 0)
             value = tl.max(tl.where(at == token, values, float("-inf")), 0)

@@ -43,7 +43,7 @@ class StepLayers:
 
         self.kernels = kernels
         if dtype.itemsize == 2 and kernels.fusable(model.blocks):
-            self._few = kernels.MOST_ROWS
+            self._few = kernels.most_rows(model.embedding.weight.device)
             self._blocks = [kernels.FusedBlock(block, dtype) for block in model.blocks]
             self._head = kernels.Matrix(model.embedding.weight, dtype)
 
@@ -115,6 +115,7 @@ class RecordedSteps:
         self._past, self._allowed, self._pads = past, allowed, pads
         self.logits = logits.float()
         self._moves = torch.tensor([place, 0], device=device)
+        """The next column, and the step of this run."""
         self._place, self._step = self._moves.split(1)
         self._due = torch.tensor([0 if allowed is None else steps % len(allowed)], device=device)
         """Which tokens may come at the first step of a run."""
@@ -145,8 +146,7 @@ class RecordedSteps:
             # the first step is no recording: kernels are compiled and libraries set up by it
             self._advance()
             self._play = record(self._advance) if self.logits.is_cuda else self._advance
-        if self._allowed is not None:
-            self._due.add_(steps).remainder_(len(self._allowed))
+        self._due += steps
         return self._made[:steps].t()
 
     def _advance(self) -> None:
