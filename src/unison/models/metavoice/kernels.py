@@ -77,7 +77,7 @@ class Matrix:
         values, scale = getattr(weight, "qdata", None), getattr(weight, "scale", None)
         self.values: Tensor = (weight.detach().to(dtype) if values is None else values).contiguous()
         self.scale: Tensor | None = None if scale is None else scale.flatten().float().contiguous()
-        self._half = dtype is torch.float16
+        self._dtype = getattr(tl, str(dtype).removeprefix("torch."))
 
     def product(
         self,
@@ -116,7 +116,7 @@ class Matrix:
             STAGES=stages,
             EVEN=not (rows & (rows - 1) or n_out % n_outs or n_in % (_PARTS * n_ins)),
             GATED=gated,
-            HALF=self._half,
+            DTYPE=self._dtype,
             num_warps=_PARTS,
             **_overlap(x.device),
         )
@@ -299,13 +299,12 @@ def _product(
     STAGES: tl.constexpr,
     EVEN: tl.constexpr,
     GATED: tl.constexpr,
-    HALF: tl.constexpr,
+    DTYPE: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
-    dtype: tl.constexpr = tl.float16 if HALF else tl.bfloat16
     other: tl.constexpr = None if EVEN else 0
     # what is normalised at the end may be larger than float16 has room for before
-    room: tl.constexpr = 32.0 if HALF else 1.0
+    room: tl.constexpr = 32.0 if DTYPE == tl.float16 else 1.0
     row, outs = tl.arange(0, ROWS), tl.program_id(0) * OUTS + tl.arange(0, OUTS)
     there, wanted = row < rows, outs < n_out
     to, kept = row[:, None] * n_out + outs[None, :], there[:, None] & wanted[None, :]
@@ -328,17 +327,17 @@ def _product(
         # where all is there no masks, which takes a few hundredths less
         held = None if EVEN else wanted[None, None, :] & given[:, :, None]
         seen = None if EVEN else there[None, :, None] & given[:, None, :]
-        weights = tl.load(weight + at, mask=held, other=other).to(dtype)
+        weights = tl.load(weight + at, mask=held, other=other).to(DTYPE)
         values = tl.load(x + row[None, :, None] * n_in + ins[:, None, :], mask=seen, other=other)
         if norm is not None:
             values = values.to(tl.float32)
             squares += values * values
             gains = tl.load(norm + ins, mask=None if EVEN else given, other=other).to(tl.float32) / room
             values *= gains[:, None, :]
-        values = values.to(dtype)
+        values = values.to(DTYPE)
         sums = tl.dot(values, weights, sums)
         if GATED:
-            weights = tl.load(weight + n_out * n_in + at, mask=held, other=other).to(dtype)
+            weights = tl.load(weight + n_out * n_in + at, mask=held, other=other).to(DTYPE)
             gated = tl.dot(values, weights, gated)
     if OVERLAP:
         gdc_launch_dependents()
