@@ -304,7 +304,7 @@ def _product(
 ):
     other: tl.constexpr = None if EVEN else 0
     # what is normalised at the end may be larger than float16 has room for before
-    room: tl.constexpr = 32.0 if DTYPE == tl.float16 else 1.0
+    room: tl.constexpr = 32.0 if tl.float16 == DTYPE else 1.0
     row, outs = tl.arange(0, ROWS), tl.program_id(0) * OUTS + tl.arange(0, OUTS)
     there, wanted = row < rows, outs < n_out
     to, kept = row[:, None] * n_out + outs[None, :], there[:, None] & wanted[None, :]
