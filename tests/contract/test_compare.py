@@ -52,6 +52,7 @@ def test_a_contract_equals_itself() -> None:
         ),
         (other("hidden: 8", "hidden: 9"), "model.hidden", INCOMPATIBLE, "compute something else"),
         (other("encoder_dropout: 0.1", "encoder_dropout: 0"), "model.encoder_dropout", EXTENSION, "training alone"),
+        (other("hidden: 8", "hidden: 8, guidance: 2"), "model.guidance", EXTENSION, "name no guidance"),
         (other("segment_frames: 32", "segment_frames: 16"), "model.segment_frames", EXTENSION, "training alone"),
         (other("[8, 8]", "[4, 16]"), "vocoder.upsample_rates", INCOMPATIBLE, "compute something else"),
         (other("steps: 5", "steps: 6"), "training.trainer.stages.acoustic.steps", EXTENSION, "training alone"),

@@ -155,6 +155,18 @@ def test_guidance_of_one_has_no_second_row(single: Path, monkeypatch: pytest.Mon
         assert set(rows) == {expected}
 
 
+@pytest.mark.parametrize("second", [False, True], ids=["first", "second"])
+def test_a_voice_brings_its_guidance(tmp_path: Path, second: bool) -> None:
+    """Where a request names none; also where the first stage is a part of what another run has trained."""
+    voice = load(made(tmp_path / "voice.ckpt", second, guidance=1.5), "cpu")
+    own, named, other = voice.synthesize(
+        [Request("one two", "anna", **asked) for asked in ({}, {"guidance": 1.5}, {"guidance": 3.0})]
+    )
+    assert voice.asked(Request("one two", "anna"))["guidance"] == 1.5
+    np.testing.assert_array_equal(own.samples, named.samples)
+    assert len(own.samples) != len(other.samples) or not np.array_equal(own.samples, other.samples)
+
+
 def test_what_is_decoded_is_what_the_first_stage_generates(single: Path) -> None:
     voice: Any = load(single, "cpu")
     request = Request("six", "bert", seed=4, guidance=2.0, temperature=0.8, top_p=0.9, top_k=12)

@@ -63,7 +63,7 @@ def compare(a: Contract, b: Contract) -> list[Difference]:
         *_fields("frontend", a.frontend, b.frontend, _frontend_meaning, free="lexicon".__eq__),
         *_fields("style", _identity(a), _identity(b), "a prompt would mean something else to the model"),
         *_fields("model", {"kind": a.kind, "family": a.family}, {"kind": b.kind, "family": b.family}, "another model"),
-        *_fields("model", _leaves(x.get("model")), _leaves(y.get("model")), _LAYERS, free=_TRAINING_SIZES),
+        *_fields("model", _leaves(x.get("model")), _leaves(y.get("model")), _model_meaning, free=_WEIGHTLESS),
         *_fields("vocoder", _leaves(x.get("vocoder")), _leaves(y.get("vocoder")), _LAYERS),
         *_part("codec", a, b, "the codes would stand for other sounds: noise"),
         *_part("speaker_encoder", a, b, "the vectors would stand for other voices"),
@@ -117,12 +117,12 @@ def _NONE(field: str) -> bool:
     return False
 
 
-def _TRAINING_SIZES(field: str) -> bool:
-    """Sizes of a model that its weights do not depend on."""
+def _WEIGHTLESS(field: str) -> bool:
+    """Of a model's settings, those that its weights do not depend on."""
     codebooks = ("codebook_decay", "revive_below", "rotation_trick")
     # where a BERT was found says nothing of it; its settings and weights are compared
     sizes = ("dropout", "joined_seconds", "segment_frames", "max_duration", *codebooks)
-    return field == "bert" or field.endswith(sizes)
+    return field in ("bert", "guidance") or field.endswith(sizes)
 
 
 def _LOSSES(field: str) -> bool:
@@ -149,6 +149,12 @@ def _audio_meaning(field: str, a: Any, b: Any) -> str:
     if field == "hop_length" and a and b:
         return f"frames would last {b / a:.3g} times as long, and speech with them"
     return _AUDIO.get(field, "mels would be something else")
+
+
+def _model_meaning(field: str, a: Any, b: Any) -> str:
+    if field == "guidance":
+        return "requests that name no guidance would be spoken with another"
+    return _TRAINING if _WEIGHTLESS(field) else _LAYERS
 
 
 _PACE = ("seconds_per_token", "longest_seconds", "characters")
@@ -192,7 +198,7 @@ def _fields(
         x, y = a.get(field), b.get(field)
         if x != y:
             said = meaning if isinstance(meaning, str) else meaning(field, x, y)
-            if free(field) and meaning in (_LAYERS, _audio_meaning):
+            if free(field) and meaning is _audio_meaning:
                 said = _TRAINING
             name = ".".join(part for part in (prefix, field) if part)
             yield Difference(section, name, x, y, EXTENSION if free(field) else INCOMPATIBLE, said)

@@ -39,7 +39,6 @@ from unison.text import parse
 from unison.text.bpe import BytePairs
 from unison.text.known import Known
 
-GUIDANCE = 3.0
 TEMPERATURE = 1.0
 TOP_P = 0.95
 """Where a request says nothing."""
@@ -143,8 +142,8 @@ class MetaVoiceSynthesizer(Synthesizer):
         return {"codec": str(self.contract.components["codec"]["weights"])}
 
     def resolved(self, request: Request) -> Request:
-        """A request with the family's own values where it says nothing."""
-        return request.filled(guidance=GUIDANCE, temperature=TEMPERATURE, top_p=TOP_P)
+        """A request with the voice's guidance and the family's own values where it says nothing."""
+        return request.filled(guidance=self._first.config.guidance, temperature=TEMPERATURE, top_p=TOP_P)
 
     def encode(self, text: str) -> list[int]:
         """The byte pairs of a text, in characters that the voice has learnt."""

@@ -13,6 +13,7 @@ from unison.models.codec.codec import Codec
 from unison.models.codec.config import CodecConfig
 from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.models.emotivoice.model import EmotiVoice
+from unison.models.metavoice.config import FirstStageConfig
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.models.style_encoder.config import StyleEncoderConfig
@@ -76,6 +77,8 @@ def _choices(config: TrainConfig) -> list[str]:
         problems.append(f"style: model={model} reads no prompts; leave it at style=none")
     if config.data.corpus == NONE and not isinstance(config.model, StyleEncoderConfig):
         problems.append(f"data=none: model={model} learns from recordings: choose data=demo, csv, …")
+    if isinstance(config.model, FirstStageConfig) and not 1 <= config.model.guidance <= 100:
+        problems.append(f"model.guidance={config.model.guidance:g}: expected 1 (none) to 100")
     if isinstance(config.losses, CodecLossConfig):
         problems += _of_codecs(config, config.losses)
     if isinstance(config.losses, SpeakerLossConfig):

@@ -20,7 +20,7 @@ from unison.models.metavoice.config import FirstStageConfig
 from unison.models.metavoice.first_stage import FirstStage
 
 MODEL = "metavoice_first"
-_FREE = ("dropout", "speaker_dropout", "joined_seconds")
+_FREE = ("dropout", "speaker_dropout", "joined_seconds", "guidance")
 """Of a model's settings, those that its weights do not depend on."""
 
 

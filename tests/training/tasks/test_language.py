@@ -220,6 +220,7 @@ def test_what_is_missing_or_does_not_fit_is_named_at_once(
         "model=metavoice_first reads a codec's codes",
         "model=metavoice_first is told the voice",
     ]
+    assert refused(first_config("name=no", "model.guidance=0.5")) == ["model.guidance=0.5: expected 1 (none) to 100"]
     wrong = refused(first_config("name=no", "model.codebooks=3"))
     assert wrong == ["model.codebooks=3: the codec has 2 codebooks"]
     wrong = refused(second_config("name=no", f"first_stage={first_stage_folder}", "model.given=2", "model.predicted=3"))

@@ -29,6 +29,8 @@ class FirstStageConfig:
     """Dropout of embeddings, attention and the blocks' outputs in training."""
     speaker_dropout: float = 0.1
     """Share of the training sequences that are not told their speaker; without it guidance has nothing to lead from."""
+    guidance: float = 3.0
+    """Guidance of a request that names none, 1 (none) to 100; what suits a voice depends on what it has learnt."""
     joined_seconds: float = 0.0
     """Clips of a speaker are also learnt joined, up to so long in all, where they are too short to teach more than a
     word; what is spoken in one go is then as long. 0 learns each alone."""
