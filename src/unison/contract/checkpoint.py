@@ -153,7 +153,8 @@ def resolve_ckpt(path: str | Path, key: str = "ckpt") -> ResolvedCkpt:
         raise UnisonError(f"{key}=: nothing is given; a checkpoint file, a run folder or an exported folder")
     path = Path(path).expanduser()
     if not path.exists():
-        raise UnisonError(f"{key}={path}: no such file or folder{nearest_paths(path)}")
+        expected = "expected a checkpoint file, a run's folder (train.py says where it writes) or an exported one"
+        raise UnisonError(f"{key}={path}: no such file or folder{nearest_paths(path)}; {expected}")
     if path.is_file():
         if path.name in (CONTRACT_FILE, WEIGHTS_FILE):
             return ResolvedCkpt(path.parent, "exported")
