@@ -14,6 +14,7 @@ from unison.config.compilation import CompileConfig
 from unison.models.metavoice import Decoder, FirstStage, FirstStageConfig, Piece, Request
 from unison.models.metavoice import cache as cache_module
 from unison.models.metavoice.blocks import Linear, project
+from unison.precision import PrecisionPolicy
 
 ON = CompileConfig("default", "error")
 
@@ -168,6 +169,23 @@ def test_a_reader_may_have_enough(first: FirstStage, other_requests: list[Reques
     assert found[1] == alone.tokens
 
 
+def test_who_leaves_changes_no_dtype(first: FirstStage, other_requests: list[Request]) -> None:
+    """Speakers are told in the dtype that autocast gives, also after another request has left."""
+    policy = PrecisionPolicy("bf16-mixed", "bf16-mixed", "cpu")
+    dtypes: list[torch.dtype] = []
+    projected = first.projected
+
+    def look(speakers: Tensor) -> Tensor:
+        dtypes.append((told := projected(speakers)).dtype)
+        return told
+
+    first.projected = look  # type: ignore[method-assign]
+    for piece in Decoder(first, policy, piece=4).stream([other_requests[0], other_requests[2]]):
+        piece.unwanted = piece.request == 0
+    assert len(dtypes) > 1
+    assert set(dtypes) == {torch.bfloat16}
+
+
 def test_the_second_row_is_dropped_without_guidance(first: FirstStage, golden: dict[str, Any]) -> None:
     rows: set[int] = set()
     with first.blocks[0].register_forward_pre_hook(lambda _, inputs: rows.add(inputs[0].shape[0])):
@@ -198,8 +216,9 @@ def test_the_window_ends(first: FirstStage, golden: dict[str, Any]) -> None:
     (found,) = Decoder(first).decode([greedy_request(golden, max_new_tokens=None, stop_token=-1)])
     assert (found.done, found.stopped) == (True, False)
     assert len(found.tokens) + len(golden["first"]["token_ids"]) == first.config.max_positions
-    (nothing,) = Decoder(first).decode([greedy_request(golden, max_new_tokens=0)])
-    assert nothing == Piece(0, [], True, False)
+    for temperature in (0, 1):
+        (nothing,) = Decoder(first).decode([greedy_request(golden, max_new_tokens=0, temperature=temperature)])
+        assert nothing == Piece(0, [], True, False)
     assert Decoder(first).decode([]) == []
 
 
@@ -285,3 +304,8 @@ def test_adapters_fit_its_layers(golden: dict[str, Any], first: FirstStage) -> N
     peft.inject_adapter_in_model(peft.LoraConfig(target_modules=["qkv", "out", "up", "down"], r=2), adapted)
     assert any("lora" in name for name, _ in adapted.named_parameters())
     assert Decoder(adapted.eval()).decode([greedy_request(golden)])[0].tokens == expected
+    pytest.importorskip("triton")
+    from unison.models.metavoice.kernels import fusable
+
+    assert fusable(first.blocks)
+    assert not fusable(adapted.blocks), "kernels would leave the adapters out"

@@ -1,4 +1,4 @@
-"""Kernels for a step of decoding: as the layers that they stand for, here in Triton's interpreter."""
+"""Kernels for a step of decoding: as the layers that they stand for."""
 
 from __future__ import annotations
 
@@ -19,13 +19,18 @@ pytest.importorskip("triton")
 NEAR = {"bfloat16": 0.05, "float16": 0.004}
 
 
-@pytest.fixture(scope="module")
-def found() -> Any:
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def found(request: pytest.FixtureRequest) -> Any:
+    """In Triton's interpreter, and compiled."""
     root = Path(__file__).resolve().parents[3]
     paths = os.pathsep.join([str(root / "src"), os.environ.get("PYTHONPATH", "")])
-    script = Path(__file__).with_name("interpreted.py")
+    script = Path(__file__).with_name("compared.py")
     run = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": paths}
+        [sys.executable, script, request.param],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": paths},
     )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.splitlines()[-1])
@@ -58,6 +63,36 @@ def test_the_next_tokens(found: Any) -> None:
     assert len(found["chosen"]) == 82
     assert all(expected == chosen == noted for expected, chosen, noted in found["chosen"])
     assert len({chosen for _, chosen, _ in found["chosen"]}) > 20
+
+
+@pytest.mark.parametrize("weight", ["i8", "bf16"])
+def test_shared_memory_of_an_a100(weight: str) -> None:
+    """Of the product that takes most: gated, of as many rows as there may be, in float32 (a mixed precision)."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from unison.models.metavoice import kernels
+
+    n_outs, n_ins, stages = kernels.tiles(kernels.MOST_ROWS, 2048, 4, 1 if weight == "i8" else 2, True)
+    constants = {
+        "ROWS": kernels.MOST_ROWS, "OUTS": n_outs, "INS": n_ins, "PARTS": 4, "STAGES": stages, "EVEN": True,
+        "GATED": True, "DTYPE": triton.language.bfloat16, "OVERLAP": False, "added": None,
+    }  # fmt: skip
+    pointers = {"x": "fp32", "weight": weight, "scale": "fp32", "norm": "fp32", "out": "bf16"}
+    if weight != "i8":
+        constants["scale"] = None
+    names = kernels._product.arg_names
+    types = dict.fromkeys(names, "i32") | {name: f"*{kind}" for name, kind in pointers.items()} | {"eps": "fp32"}
+    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if name in (*pointers, "n_in", "n_out")}
+    source = ASTSource(
+        kernels._product,
+        {name: "constexpr" if name in constants else types[name] for name in names},
+        {(names.index(name),): value for name, value in constants.items()},
+        aligned,
+    )
+    made = triton.compile(source, target=GPUTarget("cuda", 80, 32), options={"num_warps": 4})
+    assert 100_000 < made.metadata.shared <= 166_912
 
 
 def test_what_the_kernels_do_not_take() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,6 +68,19 @@ def test_alone_and_among_others(stage: FirstStage) -> None:
     asked = requests(stage)
     decoder = unwatched(stage)
     assert [decoder.decode([request])[0].tokens for request in asked] == [p.tokens for p in decoder.decode(asked)]
+
+
+def test_a_stream_that_is_closed_keeps_nothing(stage: FirstStage) -> None:
+    """Without garbage being collected: the cache of a long sequence is large."""
+    stream = unwatched(stage).stream(requests(stage)[:1])
+    next(stream)
+    batch = weakref.ref(stream.gi_frame.f_locals["batch"])
+    gc.disable()
+    try:
+        stream.close()
+        assert batch() is None
+    finally:
+        gc.enable()
 
 
 class TestOnAGpu:

@@ -7,8 +7,8 @@ same place. Requests that are done leave the batch.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -115,20 +115,23 @@ class Decoder:
         rows = [self._row(i, request, longest) for i, request in enumerate(requests)]
         if not rows:
             return
-        with torch.inference_mode(), self._autocast():
+        with self._running():
             weight = self._model.embedding.weight
             if not weight.is_cpu and self._layers is None:
                 dtype = weight.dtype if self._policy is None else self._policy.compute_dtype
                 self._layers = StepLayers(self._model, dtype)
             batch = _Batch(self._model, rows, self._piece, self._layers)
-        while batch.rows:
-            # not around the yield: what the caller does in between is no part of this
-            with torch.inference_mode(), self._autocast():
-                pieces = batch.decode(self._piece)
-            yield from pieces
-            if unwanted := {piece.request for piece in pieces if piece.unwanted}:
-                with torch.inference_mode():
-                    batch.leave(unwanted)
+        try:
+            while batch.rows:
+                # not around the yield: what the caller does in between is no part of this
+                with self._running():
+                    pieces = batch.decode(self._piece)
+                yield from pieces
+                if unwanted := {piece.request for piece in pieces if piece.unwanted}:
+                    with self._running():
+                        batch.leave(unwanted)
+        finally:
+            batch.forget_recording()
 
     def _row(self, number: int, request: Request, longest: int) -> _Row:
         layout, length, most = self._model.layout, len(request.tokens), self._model.config.max_positions
@@ -138,8 +141,15 @@ class Decoder:
         stop = layout.end if request.stop_token is None else request.stop_token
         return _Row(number, request, left, stop, layout.due(request.tokens), longest - length)
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        return nullcontext() if self._policy is None else self._policy.autocast()
+    @contextlib.contextmanager
+    def _running(self) -> Iterator[None]:
+        """What the model runs in."""
+        device = self._model.embedding.weight.device
+        # Triton's kernels and recordings are the current GPU's, whichever holds the tensors
+        there = torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+        dtypes = contextlib.nullcontext() if self._policy is None else self._policy.autocast()
+        with torch.inference_mode(), there, dtypes:
+            yield
 
 
 class _Batch:
@@ -176,7 +186,11 @@ class _Batch:
         """A piece of every request, of up to so many tokens; those that are then done are not here any more."""
         steps = min(piece, max(row.left for row in self.rows))
         noise = self._sampler.draw(steps)
-        decoded = self._watched(steps, noise) if self._layers is None else self._unwatched(self._layers, steps, noise)
+        decoded: list[list[int]] = [[] for _ in self.rows]
+        if steps:
+            decoded = (
+                self._watched(steps, noise) if self._layers is None else self._unwatched(self._layers, steps, noise)
+            )
         self._column, self._steps = self._column + steps, self._steps + steps
         pieces = [_cut(row, tokens) for row, tokens in zip(self.rows, decoded, strict=True)]
         self._keep([i for i, piece in enumerate(pieces) if not piece.done])
@@ -229,6 +243,10 @@ class _Batch:
             # while the GPU is at it
             self._sampler.provide(min(steps, left))
         return tokens.tolist()
+
+    def forget_recording(self) -> None:
+        """Lets go of the recording, which knows this batch, which knows it: neither would go by itself."""
+        self._recorded = None
 
     def leave(self, numbers: set[int]) -> None:
         """Go on without these requests."""
@@ -295,8 +313,7 @@ class _Batch:
         """Go on with some of the requests."""
         if len(requests) == len(self.rows):
             return
-        # the recording knows this batch, which knows it: neither would go by itself
-        self._recorded = None
+        self.forget_recording()
         guided = [i for i, row in enumerate(self.rows) if row.guided]
         at = [*requests, *(len(self.rows) + place for place, i in enumerate(guided) if i in requests)]
         self.rows = [self.rows[i] for i in requests]

@@ -4,7 +4,8 @@ A step's time is that of reading the weights once, and of what every kernel take
 normalisation, gate and sum along, a block is five kernels, and weights of 8 bits are read as they are, where torch
 writes them out in 16 first. Products are the tensor cores': to multiply and add one by one takes longer than to read.
 From Hopper on a kernel begins while the one before ends (programmatic dependent launch), and waits for what that wrote
-when it has read what does not depend on it. To let it begin any earlier, or to ask for weights ahead, was slower.
+when it has read what is small and does not depend on it. To let it begin any earlier, or to ask for weights ahead, was
+slower.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from unison.models.metavoice.sampling import Sampler
 MOST_ROWS = 16
 """Up to which a block here is quicker than torch's, on a GPU with memory enough; see `most_rows`."""
 _FEWER_ROWS, _SHARED_BYTES = 4, 160_000
-"""Rows whose products fit the shared memory of every GPU, and what a program may have of it where `MOST_ROWS` do."""
+"""Rows whose products fit the shared memory of every GPU, and most bytes of it that a product of more takes."""
 _PARTS = 4
 """Warps of a product's program, which share the inputs among them."""
 _MANY = 4096
@@ -48,8 +49,8 @@ def fusable(blocks: Iterable[nn.Module]) -> bool:
         isinstance(block, TransformerBlock)
         and isinstance(block.attention_norm, RMSNorm)
         and isinstance(block.ffn, SwiGLU)
+        and all(_plain(layer) for layer in (block.attention.qkv, block.attention.out, block.ffn.up, block.ffn.down))
         and not (width := block.attention.out.in_features // block.attention.heads) & (width - 1)
-        and all(_plain(layer.weight) for layer in block.modules() if isinstance(layer, nn.Linear))
         for block in blocks
     )
 
@@ -61,8 +62,27 @@ def most_rows(device: torch.device) -> int:
     return MOST_ROWS if shared >= _SHARED_BYTES else _FEWER_ROWS
 
 
-def _plain(weight: Tensor) -> bool:
-    return type(weight) is nn.Parameter or getattr(weight, "qdata", weight).dtype == torch.int8
+def _plain(layer: nn.Module) -> bool:
+    # an adapter's layer has the weight of what it wraps, and does more than that
+    if not isinstance(layer, nn.Linear):
+        return False
+    return type(layer.weight) is nn.Parameter or getattr(layer.weight, "qdata", layer.weight).dtype == torch.int8
+
+
+def tiles(rows: int, n_out: int, x_bytes: int, weight_bytes: int, gated: bool) -> tuple[int, int, int]:
+    """Outputs of a product's program, inputs that each of its warps takes at a time, and how many times are on the way.
+
+    Args:
+        rows: a power of 2.
+        n_out: outputs in all.
+        x_bytes: of each value that is multiplied.
+        weight_bytes: of each weight.
+        gated: two weights for an output.
+    """
+    # of those that were measured, what keeps enough on its way
+    n_outs, n_ins, stages = (16, 128 // weight_bytes, 3) if n_out >= _MANY else (8, 128, 2 + 4 // weight_bytes)
+    held = _PARTS * n_ins * (rows * x_bytes + (1 + gated) * n_outs * weight_bytes)
+    return n_outs, n_ins, min(stages, _SHARED_BYTES // held)
 
 
 class Matrix:
@@ -95,9 +115,8 @@ class Matrix:
             added: [R, O], to which the product is added.
         """
         (rows, n_in), n_out = x.shape, out.shape[1]
-        many, itemsize = n_out >= _MANY, self.values.itemsize
-        # of those that were measured, what keeps enough on its way
-        n_outs, n_ins, stages = (16, 128 // itemsize, 3) if many else (8, 128, 2 + 4 // itemsize)
+        held = triton.next_power_of_2(rows)
+        n_outs, n_ins, stages = tiles(held, n_out, x.itemsize, self.values.itemsize, gated)
         _product[(triton.cdiv(n_out, n_outs),)](
             x,
             self.values,
@@ -109,7 +128,7 @@ class Matrix:
             n_in,
             n_out,
             0.0 if norm is None else norm.eps,
-            ROWS=triton.next_power_of_2(rows),
+            ROWS=held,
             OUTS=n_outs,
             INS=n_ins,
             PARTS=_PARTS,

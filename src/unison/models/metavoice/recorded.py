@@ -7,8 +7,10 @@ so whatever changes from step to step is held in tensors, which the step itself 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib.util
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -145,7 +147,8 @@ class RecordedSteps:
                 continue
             # the first step is no recording: kernels are compiled and libraries set up by it
             self._advance()
-            self._play = record(self._advance) if self.logits.is_cuda else self._advance
+            if self.logits.is_cuda:
+                self._play = record(self._advance)
         self._due += steps
         return self._made[:steps].t()
 
@@ -183,9 +186,9 @@ def _no_copies_kept() -> Iterator[None]:
 
 def record(step: Callable[[], None]) -> Callable[[], None]:
     """What plays the kernels that `step` launches, which are not run now."""
-    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    graph, stream = torch.cuda.CUDAGraph(), _recording_stream(torch.cuda.current_device())
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream), _no_collection():
+    with _one_at_a_time, torch.cuda.stream(stream), _no_collection():
         # what other threads do with the GPU meanwhile is their own
         graph.capture_begin(capture_error_mode="thread_local")
         try:
@@ -194,6 +197,15 @@ def record(step: Callable[[], None]) -> Callable[[], None]:
             graph.capture_end()
     torch.cuda.current_stream().wait_stream(stream)
     return graph.replay
+
+
+_one_at_a_time = threading.Lock()
+
+
+@functools.cache
+def _recording_stream(device: int) -> torch.cuda.Stream:
+    """One for all recordings on a GPU: for every stream libraries set up a workspace, which stays."""
+    return torch.cuda.Stream(device)
 
 
 @contextlib.contextmanager

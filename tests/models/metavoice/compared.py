@@ -1,16 +1,18 @@
-"""Kernels in Triton's interpreter, which needs no GPU: how far they are from what they stand for, as JSON.
+"""How far kernels are from what they stand for, as JSON: on a processor by Triton's interpreter, or compiled on a GPU.
 
-A program of its own, since Triton decides between compiler and interpreter when it is imported.
+A program of its own, since Triton decides between compiler and interpreter when it is imported. Its argument is the
+device.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from functools import partial
 from typing import Any
 
-os.environ["TRITON_INTERPRET"] = "1"
+os.environ["TRITON_INTERPRET"] = "1" if sys.argv[1] == "cpu" else "0"
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from unison.models.metavoice.blocks import RMSNorm, SwiGLU, TransformerBlock
 from unison.models.metavoice.sampling import Sampler, Settings
 from unison.quantization import quantize
 
+DEVICE = sys.argv[1]
 HIDDEN, HEADS, LENGTH = 96, 3, 192
 PADS = [0, 3, 70, 130]
 HERE = 130
@@ -35,8 +38,11 @@ def widened(matrix: Any) -> Any:
     return interpreter.TensorHandle((matrix.data.astype(np.uint32) << 16).view(np.float32), language.float32)
 
 
-_dot = interpreter.InterpreterBuilder.create_dot
-interpreter.InterpreterBuilder.create_dot = lambda builder, a, b, *rest: _dot(builder, widened(a), widened(b), *rest)
+if DEVICE == "cpu":
+    _dot = interpreter.InterpreterBuilder.create_dot
+    interpreter.InterpreterBuilder.create_dot = lambda builder, a, b, *rest: _dot(
+        builder, widened(a), widened(b), *rest
+    )
 
 
 def block(dtype: torch.dtype) -> TransformerBlock:
@@ -64,7 +70,7 @@ def distance(made: TransformerBlock, rows: int, held: torch.dtype, dtype: torch.
     # what is not seen would be
     past[:, :, :, HERE + 1 :] = 100
     other = past.clone()
-    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=held is not dtype):
+    with torch.inference_mode(), torch.autocast(DEVICE, dtype, enabled=held is not dtype):
         expected = made(x[:, None], mask, past, place)[:, 0]
         found = kernels.FusedBlock(made, dtype)(x, other, place, pads)
 
@@ -109,7 +115,7 @@ def chosen() -> list[list[int]]:
             Settings(guidance=2.0, temperature=0.0, top_p=0.5 if trial % 2 else None, seed=trial),
             Settings(guidance=1.0, temperature=1.3, top_p=(None, 0.2, 1e-9)[trial % 3], top_k=2, seed=trial),
         ]
-        sampler = Sampler(settings, 97, torch.device("cpu"))
+        sampler = Sampler(settings, 97, torch.device(DEVICE))
         logits, noise = 3 * torch.randn(6, 97), sampler.draw(3)
         assert noise is not None
         allowed = torch.rand(2, 4, 97) > 0.3 if trial % 4 else None
@@ -120,7 +126,7 @@ def chosen() -> list[list[int]]:
         at = torch.tensor([step]), torch.tensor([due])
         found = kernels.choose(logits, second, sampler, noise, allowed, *at, made)
         pairs += [list(row) for row in zip(expected.tolist(), found.tolist(), made[step].tolist(), strict=True)]
-    greedy = Sampler([Settings(temperature=0.0, guidance=1.0)] * 2, 97, torch.device("cpu"))
+    greedy = Sampler([Settings(temperature=0.0, guidance=1.0)] * 2, 97, torch.device(DEVICE))
     logits, made, at = torch.randn(2, 97), torch.zeros(1, 2, dtype=torch.long), torch.tensor([0])
     expected = greedy.next(logits, None, None, None)
     found = kernels.choose(logits, None, greedy, None, None, at, at, made)
@@ -138,6 +144,7 @@ def embedded(dtype: torch.dtype, sources: Tensor | None) -> float:
 
 
 if __name__ == "__main__":
+    torch.set_default_device(DEVICE)
     torch.manual_seed(0)
     # heads as wide as a power of two are what the kernels take
     apart = {
