@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from unison import cli
 from unison.cli import conf_dir
 from unison.config.resolvers import register
+from unison.precision import set_matmul
 
 SPEAKERS = {"anna": 220.0, "bert": 110.0}
 WORDS = ["zero one", "two three", "four", "five six seven", "eight nine", "one two", "three four five", "six"]
@@ -177,6 +178,14 @@ def make_corpus(folder: Path, speakers: dict[str, float] | None = None) -> Path:
                 soundfile.write(folder / name, voice_like(hertz, seconds, RATE, 100 * s + i), RATE)
                 rows.writerow([name, text, speaker, ("calm", "glad")[i % 2], "valid" if i == 7 else "train"])
     return path
+
+
+@pytest.fixture(autouse=True)
+def float32_is_exact() -> Iterator[None]:
+    """Whatever a voice that was loaded before has set: tests hold a GPU's float32 against a processor's."""
+    set_matmul("highest")
+    yield
+    set_matmul("highest")
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from torch import nn
 from unison.contract.checkpoint import read_checkpoint, read_contract, resolve_ckpt
 from unison.errors import UnisonError
 from unison.inference.synthesizer import load
-from unison.precision import PRECISIONS, PrecisionPolicy, cache_for, finite_check, resolve_precision
+from unison.precision import PRECISIONS, PrecisionPolicy, cache_for, finite_check, resolve_precision, set_matmul
 
 F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
 
@@ -83,6 +83,13 @@ def test_on_a_gpu(monkeypatch: pytest.MonkeyPatch, bf16: bool, expected: str) ->
     assert resolve_precision("bf16-mixed", "cuda").ran == expected
     assert resolve_precision("16-mixed", "cuda:1").ran == "16-mixed"
     assert resolve_precision("bf16-true", "mps").ran == "16-true"
+
+
+@pytest.mark.parametrize(("setting", "tf32"), [("highest", False), ("high", True), ("medium", True)])
+def test_float32_on_a_gpu(setting: str, tf32: bool) -> None:
+    set_matmul(setting)
+    assert torch.get_float32_matmul_precision() == setting
+    assert torch.backends.cudnn.allow_tf32 == tf32
 
 
 def test_an_unknown_precision() -> None:

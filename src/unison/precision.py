@@ -111,8 +111,9 @@ def resolve_precision(asked: str, device: torch.device | str) -> PrecisionPolicy
 
 
 def set_matmul(setting: str) -> None:
-    """Float32 matrix products on a GPU: ``highest``, ``high`` (TF32) or ``medium``."""
+    """Float32 products and convolutions on a GPU, for the whole process: ``highest``, ``high`` (TF32) or ``medium``."""
     torch.set_float32_matmul_precision(setting)
+    torch.backends.cudnn.allow_tf32 = setting != "highest"
 
 
 def cache_for(written: Tensor, length: int) -> Tensor:

@@ -64,7 +64,7 @@ class PrecisionConfig:
     name: str
     """32-true, 16-mixed, bf16-mixed, 16-true or bf16-true."""
     matmul: str
-    """Float32 matrix products on a GPU: highest, high (TF32) or medium."""
+    """Float32 products and convolutions on a GPU: highest, high (TF32) or medium."""
 
 
 @dataclass
