@@ -35,9 +35,10 @@ def references(utterances: Sequence[Utterance]) -> list[Reference]:
 
     They follow from the recordings alone, whatever their order.
     """
-    found = []
-    for speaker in sorted({utterance.speaker for utterance in utterances}):
-        own = {utterance.digest: utterance for utterance in utterances if utterance.speaker == speaker}
+    found, by_speaker = [], dict[str, dict[str, Utterance]]()
+    for utterance in utterances:
+        by_speaker.setdefault(utterance.speaker, {})[utterance.digest] = utterance
+    for speaker, own in sorted(by_speaker.items()):
         groups: list[list[Utterance]] = [[]]
         for digest in sorted(own):
             if sum(utterance.seconds for utterance in groups[-1]) >= SECONDS:

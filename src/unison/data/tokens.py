@@ -95,11 +95,14 @@ class Voices:
         self.splits = [reference.utterances[0].split for reference in found]
         self.of_recording = {u.digest: row for row, reference in enumerate(found) for u in reference.utterances}
         """For a recording's digest, the row of the reference that it is in."""
+        self._learnt: dict[str, list[int]] = {}
+        for row, (speaker, split) in enumerate(zip(self.speakers, self.splits, strict=True)):
+            if split == "train":
+                self._learnt.setdefault(speaker, []).append(row)
 
     def rows_of(self, speaker: str) -> list[int]:
         """Rows of a speaker's references to learn from."""
-        known = zip(self.speakers, self.splits, strict=True)
-        return [row for row, found in enumerate(known) if found == (speaker, "train")]
+        return self._learnt.get(speaker, [])
 
     def mean(self, speaker: str) -> Tensor:
         """The vector [D] of a speaker by name: the mean of the references', of length 1."""
