@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,9 +191,12 @@ def _measured(
 ) -> dict[str, float]:
     import torch
 
+    from unison.evaluation.memory import PeakMemory
+
     torch.set_num_threads(threads)
+    memory = PeakMemory(torch.device("cpu"))
     figures = function(repeats, *arguments)
-    figures["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    figures["peak_gb"] = memory.peak() / 2**30
     if torch.cuda.is_initialized():
         figures["peak_gpu_gb"] = torch.cuda.max_memory_allocated() / 2**30
     return figures
