@@ -86,6 +86,15 @@ def test_run_prints_and_writes(
         run.run(OmegaConf.create(CONFIG | {"what": ["speed"]}))
 
 
+def test_nothing_is_measured_that_can_t_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UnisonError, match=r"file/figures\.json"):
+        run.run(OmegaConf.create(CONFIG | {"what": ["startup"], "out": str(tmp_path / "file/figures.json")}))
+    with pytest.raises(UnisonError) as raised:
+        run.cases(config(threads=0, repeats=0))
+    assert raised.value.problems == ["threads=0: expected 1 or more", "repeats=0: expected 1 or more"]
+
+
 def test_rows_of_language_models() -> None:
     """Every preset and precision, guided and not; the large one on a processor only when it is asked for."""
     precisions = ["32-true", "bf16-mixed", "bf16-true"]

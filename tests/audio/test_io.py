@@ -46,6 +46,20 @@ def test_resampling_keeps_the_pitch_and_the_length(tmp_path: Path, sample_rate: 
     assert peak_frequency(samples, 16000) == pytest.approx(1000, abs=1)
 
 
+def test_odd_rates_take_no_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """44101 to 8000 Hz would take 8000 filters of as many taps as a second has samples."""
+    from torchaudio import functional
+
+    sizes: list[int] = []
+    resample = functional.resample
+    monkeypatch.setattr(functional, "resample", lambda x, old, new: (sizes.append(old * new), resample(x, old, new))[1])
+    soundfile.write(tmp_path / "a.wav", sine(1000, 44101, 2), 44101)
+    samples = io.read(tmp_path / "a.wav", 8000)
+    assert max(sizes) <= 2**24
+    assert len(samples) == 16000
+    np.testing.assert_allclose(samples[100:-100], sine(1000, 8000, 2)[100:-100], atol=0.01)
+
+
 def test_channels_are_averaged(tmp_path: Path) -> None:
     left, right = sine(300, 16000), sine(900, 16000)
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 16000, subtype="FLOAT")
@@ -97,6 +111,11 @@ def test_what_is_no_recording_is_named(tmp_path: Path, name: str, content: bytes
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UnisonError, match=f"{name}.*{says}"):
         io.read(tmp_path / name, 16000)
+
+
+def test_a_folder_is_no_recording(tmp_path: Path) -> None:
+    with pytest.raises(UnisonError, match="a folder; expected a recording in it"):
+        io.read(tmp_path, 16000)
 
 
 @pytest.mark.parametrize(

@@ -513,6 +513,9 @@ def test_infer_refuses(infer: Infer, single: Path, run_folder: Path) -> None:
         "reference: a.wav: there is no such recording",
         "reference: b c.wav: there is no such recording",
     ]
+    assert infer(f"ckpt={single}", "text=one", "reference=").errors == [
+        "reference=: nothing is given; a recording, or several as [a.wav,b.flac]"
+    ]
 
 
 def test_infer_quantised(infer: Infer, single: Path, run_folder: Path, tmp_path: Path) -> None:

@@ -86,6 +86,14 @@ def test_nothing_is_written_over(recordings: Path, tmp_path: Path) -> None:
         find_recordings(str(recordings), tmp_path / "heard.wav")
 
 
+def test_samples_that_are_none_spoil_nothing(codec_folder: Path, tmp_path: Path) -> None:
+    """Not the mean either."""
+    soundfile.write(tmp_path / "nan.wav", np.full(4000, np.nan, np.float32), 8000, subtype="FLOAT")
+    with pytest.raises(UnisonError, match=r"nan\.wav: the samples hold NaN"):
+        resynthesize(ckpt=str(codec_folder), recordings=str(tmp_path / "nan.wav"), out=str(tmp_path / "heard"))
+    assert not list((tmp_path / "heard").iterdir())
+
+
 def test_a_recording_that_breaks_off_is_named_at_the_end(codec_folder: Path, recordings: Path, tmp_path: Path) -> None:
     path = recordings / "deeper/b.flac"
     path.write_bytes(path.read_bytes()[:-2000])

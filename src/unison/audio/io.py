@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from unison.files import replacing
 
 READABLE = (".wav", ".flac", ".ogg", ".mp3")
 """Suffixes by which recordings are found in a folder; a file that is named may have any."""
+_FILTERS = 2**24
+"""Numbers that the filters of a resampling may hold."""
 WRITABLE = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16")}
 
 
@@ -30,6 +34,14 @@ def read(path: str | Path, sample_rate: int) -> np.ndarray:
     return resample(mono, found_rate, sample_rate)
 
 
+def read_finite(path: str | Path, sample_rate: int) -> np.ndarray:
+    """As :func:`read`; also raises when a sample is NaN or infinite, which makes all of what a model says so."""
+    samples = read(path, sample_rate)
+    if not np.isfinite(samples).all():
+        raise UnisonError(f"{path}: the samples hold NaN or infinity; save the recording anew")
+    return samples
+
+
 def seconds_of(path: str | Path) -> float:
     """The length that a recording's header states; raises as :func:`read` does."""
     with _readable(path) as path:
@@ -38,7 +50,9 @@ def seconds_of(path: str | Path) -> float:
 
 @contextmanager
 def _readable(path: str | Path) -> Iterator[Path]:
-    path = Path(path)
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise UnisonError(f"{path}: a folder; expected a recording in it")
     if not path.is_file():
         raise UnisonError(f"{path}: there is no such recording")
     if path.stat().st_size == 0:
@@ -50,7 +64,11 @@ def _readable(path: str | Path) -> Iterator[Path]:
 
 
 def resample(samples: np.ndarray, found_rate: int, sample_rate: int) -> np.ndarray:
-    """Samples [L] at ``found_rate`` Hz as float32 samples [ceil(L * sample_rate / found_rate)]."""
+    """Samples [L] at ``found_rate`` Hz as float32 samples [ceil(L * sample_rate / found_rate)].
+
+    Rates that have no small numbers' ratio (44101 and 8000) are resampled by one nearby, a ten-thousandth away at most:
+    the exact one would take gigabytes of filters.
+    """
     if found_rate == sample_rate or samples.size == 0:
         return np.ascontiguousarray(samples, dtype=np.float32)
     # Imported here: reading at the recording's own rate, and every --help, need no torch.
@@ -58,7 +76,12 @@ def resample(samples: np.ndarray, found_rate: int, sample_rate: int) -> np.ndarr
     from torchaudio.functional import resample as torch_resample
 
     waveform = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
-    return torch_resample(waveform, found_rate, sample_rate).numpy()
+    ratio = Fraction(found_rate, sample_rate)
+    if ratio.numerator * ratio.denominator > _FILTERS:
+        ratio = ratio.limit_denominator(math.isqrt(_FILTERS * sample_rate // found_rate))
+    found = torch_resample(waveform, ratio.numerator, ratio.denominator)
+    length = -(-len(waveform) * sample_rate // found_rate)
+    return torch.nn.functional.pad(found, (0, max(length - len(found), 0)))[:length].numpy()
 
 
 def write(path: str | Path, samples: np.ndarray, sample_rate: int) -> None:

@@ -18,6 +18,7 @@ from unison.bench.text import reading
 from unison.config.tools import BenchConfig
 from unison.config.validate import nearest, validate
 from unison.errors import UnisonError
+from unison.files import write_text
 
 Case = tuple[str, Callable[..., dict[str, float]], tuple[Any, ...]]
 
@@ -31,14 +32,17 @@ def run(cfg: DictConfig) -> None:
     config = validate(cfg, BenchConfig)
     chosen = cases(config)
     figures: dict[str, dict[str, float]] = {}
+    out = None if config.out is None else Path(config.out).expanduser()
+    if out is not None and not out.exists():
+        write_text(out, "{}\n")  # a place that can't be written to is told before an hour of measuring
     width = max((len(name) for name, _, _ in chosen), default=0) + 2
     context = multiprocessing.get_context("spawn")
     for name, function, arguments in chosen:
         with context.Pool(1) as pool:
             figures[name] = pool.apply(_measured, (function, config.threads, config.repeats, arguments))
         print(f"{name:<{width}}" + "  ".join(f"{key} {value:.4g}" for key, value in figures[name].items()), flush=True)
-    if config.out:
-        Path(config.out).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        if out is not None:
+            write_text(out, json.dumps(figures, indent=1) + "\n")
 
 
 def cases(config: BenchConfig) -> list[Case]:
@@ -50,6 +54,11 @@ def cases(config: BenchConfig) -> list[Case]:
     known = ", ".join(CASES)
     problems = [
         f"what={what}: expected any of {known}{nearest(what, CASES)}" for what in config.what if what not in CASES
+    ]
+    problems += [
+        f"{name}={getattr(config, name)}: expected 1 or more"
+        for name in ("threads", "repeats")
+        if getattr(config, name) < 1
     ]
     if problems:
         raise UnisonError(problems)

@@ -179,5 +179,6 @@ def _truncated(size: int) -> str:
 def _code_message(names: list[str]) -> str:
     return (
         f"unpickling it would run code: it imports {', '.join(names)}, a Unison checkpoint holds data only; "
-        "nothing was executed. Take a checkpoint from a source that you trust"
+        "nothing was executed. A released model of another system goes through `unison convert` first; take any other"
+        " checkpoint from a source that you trust"
     )

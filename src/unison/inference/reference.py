@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unison.audio.io import read
+from unison.audio.io import read_finite
 from unison.audio.trim import trim
 from unison.errors import UnisonError
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
@@ -118,9 +118,7 @@ def _digest(waveform: np.ndarray) -> str:
 
 def _sound(file: Path, sample_rate: int) -> np.ndarray:
     """A recording without the silence at its ends."""
-    waveform = read(file, sample_rate)
-    if not np.isfinite(waveform).all():
-        raise UnisonError(f"{file}: the samples hold NaN or infinity; save the recording anew")
+    waveform = read_finite(file, sample_rate)
     if np.abs(waveform).max(initial=0.0) < SILENCE:
         seconds = len(waveform) / sample_rate
         raise UnisonError(

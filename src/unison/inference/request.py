@@ -151,6 +151,8 @@ def files_of(value: str | None) -> tuple[str, ...]:
     """What ``reference=`` names: one file, or several as ``[a.wav,b.flac]``."""
     if value is None:
         return ()
+    if not value.strip(" []"):
+        raise UnisonError("reference=: nothing is given; a recording, or several as [a.wav,b.flac]")
     if value.startswith("[") and value.endswith("]"):
         return tuple(name for part in value[1:-1].split(",") if (name := part.strip(" \"'")))
     return (value,)

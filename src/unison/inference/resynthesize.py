@@ -45,7 +45,7 @@ def run(cfg: DictConfig) -> None:
     with tqdm(total=len(recordings), unit="recording", leave=False, delay=1, file=sys.stderr) as bar:
         for target, source in recordings.items():
             try:
-                samples = io.read(source, codec.sample_rate)
+                samples = io.read_finite(source, codec.sample_rate)
             except UnisonError as error:
                 problems += error.problems
                 continue

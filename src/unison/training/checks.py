@@ -13,7 +13,9 @@ from unison.models.codec.codec import Codec
 from unison.models.codec.config import CodecConfig
 from unison.models.emotivoice.config import EmotiVoiceConfig
 from unison.models.emotivoice.model import EmotiVoice
-from unison.models.metavoice.config import FirstStageConfig
+from unison.models.metavoice.config import FirstStageConfig, SecondStageConfig
+from unison.models.metavoice.first_stage import FirstStage
+from unison.models.metavoice.second_stage import SecondStage
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 from unison.models.speaker_encoder.encoder import SpeakerEncoder
 from unison.models.style_encoder.config import StyleEncoderConfig
@@ -77,8 +79,8 @@ def _choices(config: TrainConfig) -> list[str]:
         problems.append(f"style: model={model} reads no prompts; leave it at style=none")
     if config.data.corpus == NONE and not isinstance(config.model, StyleEncoderConfig):
         problems.append(f"data=none: model={model} learns from recordings: choose data=demo, csv, …")
-    if isinstance(config.model, FirstStageConfig) and not 1 <= config.model.guidance <= 100:
-        problems.append(f"model.guidance={config.model.guidance:g}: expected 1 (none) to 100")
+    if isinstance(config.model, FirstStageConfig | SecondStageConfig):
+        problems += _of_language_models(config.model)
     if isinstance(config.losses, CodecLossConfig):
         problems += _of_codecs(config, config.losses)
     if isinstance(config.losses, SpeakerLossConfig):
@@ -128,6 +130,23 @@ def _of_speaker_encoders(stages: Mapping[str, StageConfig], losses: SpeakerLossC
     ]
 
 
+def _of_language_models(model: FirstStageConfig | SecondStageConfig) -> list[str]:
+    problems = []
+    for name, value in vars(model).items():
+        if name == "guidance":
+            fits, expected = 1 <= value <= 100, "1 (none) to 100"
+        elif name.endswith("dropout"):
+            fits, expected = 0 <= value < 1, "0 or more, and less than 1"
+        elif isinstance(value, float):
+            fits, expected = value >= 0, "0 or more"
+        else:
+            least = {"text_tokens": 256, "max_positions": 2, "pad_to_window": 0}.get(name, 1)
+            fits, expected = value >= least, f"{least} or more"
+        if not fits:
+            problems.append(f"model.{name}={value}: expected {expected}")
+    return problems
+
+
 def _modules(config: TrainConfig) -> list[str]:
     """What the modules themselves say of their sizes; built without memory, on the meta device."""
     builds: dict[str, Callable[[], object]] = {"discriminator": lambda: build_discriminator(config.discriminator)}
@@ -138,6 +157,10 @@ def _modules(config: TrainConfig) -> list[str]:
         builds["model"] = lambda: Codec(config.model, config.audio.sample_rate)
     elif isinstance(config.model, SpeakerEncoderConfig):
         builds["model"] = lambda: SpeakerEncoder(config.model)
+    elif isinstance(config.model, FirstStageConfig):
+        builds["model"] = lambda: FirstStage(config.model, 1, 1)
+    elif isinstance(config.model, SecondStageConfig):
+        builds["model"] = lambda: SecondStage(config.model, 1, 1)
     elif isinstance(config.model, StyleEncoderConfig):
         builds["model"] = lambda: SubwordReader(config.model, lambda text: [], 1)
     problems = []
@@ -191,5 +214,10 @@ def _training(config: TrainConfig) -> list[str]:
             f"trainer.stages.{name}.{what}={getattr(stage, what)}: expected at least 1"
             for what in ("batch_size", "batch_frames", "accumulate")
             if getattr(stage, what) < 1
+        ]
+        problems += [
+            f"trainer.stages.{name}.{what}={getattr(stage, what)}: expected 0 or more"
+            for what in ("steps", "learning_rate", "warmup_steps", "final_lr", "grad_clip")
+            if not getattr(stage, what) >= 0
         ]
     return problems

@@ -91,6 +91,20 @@ def test_guidance_leads_away_from_the_row_without_a_speaker() -> None:
     assert sampler.next(logits, torch.tensor([0]), None, allowed).tolist() == [1, 0]
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}, {"top_k": 0}, {"guidance": float("nan")}]
+)
+def test_settings_that_mean_nothing(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.*: expected guidance"):
+        Settings(**wrong)
+
+
+def test_more_of_the_likeliest_than_there_are() -> None:
+    logits = torch.randn(1, 5)
+    whole, most = (drawn([Settings(top_p=None, top_k=top_k)], logits, 20) for top_k in (None, 10**30))
+    assert torch.equal(whole, most)
+
+
 def test_many_draws_at_once() -> None:
     logits = torch.tensor([0.6, 0.3, 0.1]).log().expand(4000, 3)
     tokens = draw(logits, 1.0, None, None, seed=1)

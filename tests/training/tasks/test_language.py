@@ -220,7 +220,21 @@ def test_what_is_missing_or_does_not_fit_is_named_at_once(
         "model=metavoice_first reads a codec's codes",
         "model=metavoice_first is told the voice",
     ]
-    assert refused(first_config("name=no", "model.guidance=0.5")) == ["model.guidance=0.5: expected 1 (none) to 100"]
+    wrong = refused(
+        first_config(
+            "name=no", "model.guidance=0.5", "model.layers=0", "model.dropout=1.5", "model.text_tokens=10",
+            "model.joined_seconds=-1", "trainer.stages.first_stage.learning_rate=-1",
+        )
+    )  # fmt: skip
+    assert sorted(wrong) == [
+        "model.dropout=1.5: expected 0 or more, and less than 1",
+        "model.guidance=0.5: expected 1 (none) to 100",
+        "model.joined_seconds=-1.0: expected 0 or more",
+        "model.layers=0: expected 1 or more",
+        "model.text_tokens=10: expected 256 or more",
+        "trainer.stages.first_stage.learning_rate=-1.0: expected 0 or more",
+    ]
+    assert refused(first_config("name=no", "model.heads=3")) == ["model: hidden 16 is not a multiple of 3 heads"]
     wrong = refused(first_config("name=no", "model.codebooks=3"))
     assert wrong == ["model.codebooks=3: the codec has 2 codebooks"]
     wrong = refused(second_config("name=no", f"first_stage={first_stage_folder}", "model.given=2", "model.predicted=3"))

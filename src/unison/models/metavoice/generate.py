@@ -109,7 +109,8 @@ class Decoder:
     def stream(self, requests: Sequence[Request]) -> Iterator[Piece]:
         """The tokens of every request as they are decoded, a piece of each request in turn.
 
-        Raises ValueError when a prompt is empty or leaves no room for a token.
+        Raises ValueError when a prompt is empty, leaves no room for a token or holds what is none, or a speaker has
+        another shape.
         """
         longest = max((len(request.tokens) for request in requests), default=0)
         rows = [self._row(i, request, longest) for i, request in enumerate(requests)]
@@ -135,8 +136,17 @@ class Decoder:
 
     def _row(self, number: int, request: Request, longest: int) -> _Row:
         layout, length, most = self._model.layout, len(request.tokens), self._model.config.max_positions
+        if request.tokens.dim() != 1:
+            raise ValueError(f"a prompt of shape {list(request.tokens.shape)}; expected [T]")
         if not 0 < length < most:
             raise ValueError(f"a prompt of {length} tokens; expected 1 to {most - 1}")
+        if not 0 <= int(request.tokens.min()) <= int(request.tokens.max()) < layout.size:
+            raise ValueError(f"a prompt of tokens beyond the model's; expected 0 to {layout.size - 1}")
+        width = self._model.speaker.in_features
+        if request.speaker is not None and request.speaker.shape != (width,):
+            raise ValueError(f"a speaker of shape {list(request.speaker.shape)}; expected [{width}]")
+        if (request.max_new_tokens or 0) < 0:
+            raise ValueError(f"max_new_tokens={request.max_new_tokens}: expected 0 or more")
         left = most - length if request.max_new_tokens is None else min(most - length, request.max_new_tokens)
         stop = layout.end if request.stop_token is None else request.stop_token
         return _Row(number, request, left, stop, layout.due(request.tokens), longest - length)

@@ -73,6 +73,18 @@ class Settings:
     seed: int = 0
     """Decides the draws, whatever else is in the batch."""
 
+    def __post_init__(self) -> None:
+        wrong = {
+            "guidance": not self.guidance >= 0,
+            "temperature": not self.temperature >= 0,
+            "top_p": self.top_p is not None and not 0 < self.top_p <= 1,
+            "top_k": self.top_k is not None and not self.top_k >= 1,
+        }
+        if named := [f"{name}={getattr(self, name)}" for name, is_wrong in wrong.items() if is_wrong]:
+            raise ValueError(
+                f"{', '.join(named)}: expected guidance >= 0, temperature >= 0, 0 < top_p <= 1, top_k >= 1"
+            )
+
 
 class Sampler:
     """The settings of a batch, as tensors, with a generator for each request.
@@ -117,7 +129,7 @@ class Sampler:
         if any(one.top_p is not None for one in chosen):
             self.top_p = column([1.0 if one.top_p is None else one.top_p for one in chosen])
         if any(one.top_k is not None for one in chosen):
-            self.top_k = column([self._size if one.top_k is None else one.top_k for one in chosen]).long()
+            self.top_k = column([min(one.top_k or self._size, self._size) for one in chosen]).long()
 
     def draw(self, steps: int) -> Tensor | None:
         """Gumbel noise [steps, B, V] for the next steps, zero for what is greedy; None where all is."""
