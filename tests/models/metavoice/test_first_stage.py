@@ -232,6 +232,18 @@ def test_a_prompt_that_leaves_no_room(first: FirstStage, length: int) -> None:
             first.logits(request.tokens[None])
 
 
+def test_what_is_no_prompt(first: FirstStage, golden: dict[str, Any]) -> None:
+    tokens = golden["first"]["token_ids"]
+    for wrong, said in (
+        ({"tokens": tokens[None]}, r"of shape \[1, \d+\]; expected \[T\]"),
+        ({"tokens": torch.tensor([99999])}, "tokens beyond the model's"),
+        ({"tokens": tokens, "speaker": torch.zeros(10)}, r"a speaker of shape \[10\]; expected \[256\]"),
+        ({"tokens": tokens, "max_new_tokens": -3}, "max_new_tokens=-3: expected 0 or more"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Decoder(first).decode([Request(**wrong)])
+
+
 def test_codebooks_come_in_order(first: FirstStage, other_requests: list[Request]) -> None:
     """Also when going on from the middle of a frame; the end comes only between frames."""
     codes = first.layout.flatten(torch.tensor([[5], [6]]))
@@ -295,6 +307,22 @@ def test_few_rows_are_projected_as_many_are(rows: int) -> None:
     assert layer(x).is_contiguous()
     torch.testing.assert_close(layer(x), expected)
     torch.testing.assert_close(project(x.transpose(0, 1), layer.weight), expected.transpose(0, 1))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 33])
+@pytest.mark.parametrize("held", [torch.float32, torch.bfloat16])
+def test_few_rows_in_bfloat16(rows: int, held: torch.dtype) -> None:
+    """Also when the weights have changed since, in place or for others."""
+    layer = Linear(24, 40)
+    layer.weight.data = layer.weight.to(held)
+    x = torch.randn(rows, 24).to(held)
+    for change in (lambda: None, lambda: layer.weight.mul_(2), lambda: setattr(layer.weight, "data", -layer.weight)):
+        with torch.no_grad():
+            change()
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=held == torch.float32):
+            found, expected = layer(x), nn.functional.linear(x, layer.weight)
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found, expected)
 
 
 def test_adapters_fit_its_layers(golden: dict[str, Any], first: FirstStage) -> None:

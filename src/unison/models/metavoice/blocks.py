@@ -2,32 +2,63 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.weak import WeakIdKeyDictionary
 
 _FEW = 4
-"""Rows up to which `project` on a processor is quicker by another way."""
+"""Rows up to which `project` on a processor in float32 is quicker by another way."""
+_SOME = 32
+"""And in bfloat16."""
+_packed: WeakIdKeyDictionary = WeakIdKeyDictionary()
+"""For a weight its version, and what oneDNN multiplies by."""
 
 
 def project(x: Tensor, weight: Tensor) -> Tensor:
     """x [..., I] by a weight [O, I] to [..., O], as `F.linear` without a bias does it.
 
-    A step of decoding has one row, or two with guidance, and its time is that of reading the weights. On a processor
-    in float32 MKL reads them with one core when it is asked for a row of results or two, and with all cores, twice as
-    fast on each, when it is asked for columns; one column it takes for a row again.
+    A step of decoding has one row, or two with guidance, and its time is that of reading the weights, which on a
+    processor `F.linear` is slow at. In float32 MKL reads them with one core when it is asked for a row of results or
+    two, and with all cores, twice as fast on each, when it is asked for columns; one column it takes for a row again.
+    In bfloat16 oneDNN first puts them into an order of its own, every time anew: here that is kept, at the cost of as
+    much memory again.
     """
     rows = x.numel() // x.shape[-1]
-    if rows > _FEW or not x.is_cpu or x.itemsize != 4 or type(weight) is not nn.Parameter or torch.is_grad_enabled():
+    if rows > _SOME or not x.is_cpu or type(weight) is not nn.Parameter or torch.is_grad_enabled():
         return F.linear(x, weight)
-    if torch.is_autocast_enabled("cpu"):
-        return F.linear(x, weight)
-    flat = x.reshape(rows, -1)
-    columns = flat if rows > 1 else torch.cat((flat, flat))
-    return torch.mm(weight, columns.t()).t()[:rows].contiguous().view(*x.shape[:-1], -1)
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    if dtype == torch.float32 and rows <= _FEW:
+        flat = x.reshape(rows, -1)
+        columns = flat if rows > 1 else torch.cat((flat, flat))
+        return torch.mm(weight, columns.t()).t()[:rows].contiguous().view(*x.shape[:-1], -1)
+    # what was made in inference mode does not tell when it changes
+    if dtype == torch.bfloat16 and not torch.compiler.is_compiling() and not weight.is_inference() and _orders():
+        return torch.ops.mkldnn._linear_pointwise(x.to(dtype), _ordered(weight), None, "none", [], "")
+    return F.linear(x, weight)
+
+
+@functools.cache
+def _orders() -> bool:
+    """Whether this processor and this torch have oneDNN's products in bfloat16, as torch's compiler uses them."""
+    operations = ("_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise")
+    if not torch.backends.mkldnn.is_available() or not all(hasattr(torch.ops.mkldnn, name) for name in operations):
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _ordered(weight: Tensor) -> Tensor:
+    """A weight as oneDNN multiplies by it; made anew when it has changed."""
+    version = (weight.data_ptr(), weight._version)
+    kept = _packed.get(weight)
+    if kept is None or kept[0] != version:
+        ordered = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(torch.bfloat16), 1)
+        kept = _packed[weight] = (version, ordered)
+    return kept[1]
 
 
 class Linear(nn.Linear):
