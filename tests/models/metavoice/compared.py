@@ -27,8 +27,8 @@ from unison.quantization import quantize
 
 DEVICE = sys.argv[1]
 HIDDEN, HEADS, LENGTH = 96, 3, 192
-PADS = [0, 3, 70, 130]
-HERE = 130
+PLACES = [130, 0, 70, 3]
+"""Of rows: in several spans, in one, and where nothing was before."""
 
 
 def widened(matrix: Any) -> Any:
@@ -64,15 +64,15 @@ def distance(made: TransformerBlock, rows: int, held: torch.dtype, dtype: torch.
         dtype: of products, keys and values.
     """
     x, past = torch.randn(rows, HIDDEN).to(held), torch.randn(2, rows, HEADS, LENGTH, HIDDEN // HEADS).to(dtype)
-    place, pads = torch.tensor([HERE]), torch.tensor((PADS * 4)[:rows])[:, None]
-    seen = (torch.arange(LENGTH) >= pads) & (torch.arange(LENGTH) <= place)
+    places = torch.tensor((PLACES * 4)[:rows])
+    seen = torch.arange(LENGTH) <= places[:, None]
     mask = torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, -torch.inf)[:, None, None]
     # what is not seen would be
-    past[:, :, :, HERE + 1 :] = 100
+    past.masked_fill_(~seen[None, :, None, :, None], 100)
     other = past.clone()
     with torch.inference_mode(), torch.autocast(DEVICE, dtype, enabled=held is not dtype):
-        expected = made(x[:, None], mask, past, place)[:, 0]
-        found = kernels.FusedBlock(made, dtype)(x, other, place, pads)
+        expected = made(x[:, None], mask, past, places[:, None])[:, 0]
+        found = kernels.FusedBlock(made, dtype)(x, other, places)
 
     def apart(one: Tensor, two: Tensor) -> float:
         return float((one.float() - two.float()).abs().max() / one.float().abs().max())
@@ -135,11 +135,11 @@ def chosen() -> list[list[int]]:
 
 def embedded(dtype: torch.dtype, sources: Tensor | None) -> float:
     """How far what the blocks read is from the sum that it is."""
-    table, places = torch.randn(50, 24).to(dtype), torch.randn(9, 24).to(dtype)
-    speakers, pads = torch.randn(3, 24).to(dtype), torch.tensor([[0], [5], [7]])
-    tokens, place = torch.tensor([7, 49, 0]) if sources is None else torch.tensor([7, 49]), torch.tensor([6])
-    found = kernels.embed(tokens, sources, table, places, place, pads, speakers)
-    expected = table[tokens if sources is None else tokens[sources]] + places[torch.tensor([6, 1, 0])] + speakers
+    table, positions = torch.randn(50, 24).to(dtype), torch.randn(9, 24).to(dtype)
+    speakers, places = torch.randn(3, 24).to(dtype), torch.tensor([6, 0, 12])
+    tokens = torch.tensor([7, 49, 0]) if sources is None else torch.tensor([7, 49])
+    found = kernels.embed(tokens, sources, table, positions, places, speakers)
+    expected = table[tokens if sources is None else tokens[sources]] + positions[torch.tensor([6, 0, 8])] + speakers
     return float((found.float() - expected.float()).abs().max())
 
 

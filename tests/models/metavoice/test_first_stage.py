@@ -13,7 +13,7 @@ from unison.compilation import compile_module
 from unison.config.compilation import CompileConfig
 from unison.models.metavoice import Decoder, FirstStage, FirstStageConfig, Piece, Request
 from unison.models.metavoice import cache as cache_module
-from unison.models.metavoice.blocks import Linear, project
+from unison.models.metavoice.blocks import Linear, _orders, project
 from unison.precision import PrecisionPolicy
 
 ON = CompileConfig("default", "error")
@@ -120,6 +120,32 @@ def test_alone_or_in_a_batch(first: FirstStage, other_requests: list[Request]) -
     assert [piece.tokens for piece in backwards[::-1]] == [piece.tokens for piece in together]
 
 
+@pytest.mark.skipif(not _orders(), reason="this processor computes no products in bfloat16")
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_alone_or_in_a_batch_in_bfloat16(precision: str) -> None:
+    """Roundings that would differ with the others' number and lengths would soon be other tokens."""
+    torch.manual_seed(0)
+    sizes = FirstStageConfig(layers=2, heads=2, hidden=128, ffn_multiple=16, max_positions=400, text_tokens=50)
+    policy = PrecisionPolicy(precision, precision, "cpu")
+    model = policy.cast(FirstStage(sizes, codebook_size=60, speaker_dim=8).eval())
+    for weight in model.blocks.parameters():
+        if weight.dim() == 2:
+            nn.init.normal_(weight, std=0.15)
+    requests = [
+        Request(
+            tokens=torch.tensor(model.layout.text([(7 * j) % 50 for j in range(1 + 11 * i)])),
+            speaker=torch.randn(8), guidance=1.0 + i % 3, seed=i, max_new_tokens=90,
+        )
+        for i in range(12)
+    ]  # fmt: skip
+    decoder = Decoder(model, policy)
+    alone = [decoder.decode([request])[0].tokens for request in requests]
+    assert sum(map(len, alone)) > 500
+    for size in (12, 5, 2):
+        together = [piece.tokens for i in range(0, 12, size) for piece in decoder.decode(requests[i : i + size])]
+        assert together == alone
+
+
 def test_a_seed_decides(first: FirstStage, golden: dict[str, Any]) -> None:
     sampled = {"temperature": 1.0, "max_new_tokens": 24}
     one, same, other = (
@@ -143,20 +169,23 @@ def test_pieces_say_what_the_whole_says(first: FirstStage, other_requests: list[
 
 
 def test_requests_that_are_done_leave(first: FirstStage, other_requests: list[Request]) -> None:
-    """The batch becomes smaller, and columns that were padding alone are forgotten."""
-    seen: list[tuple[int, int]] = []
+    """The batch becomes smaller, and places that the longest alone had are forgotten."""
+    seen: list[tuple[int, int, int]] = []
 
     def look(_: Any, inputs: Any) -> None:
-        seen.append((inputs[0].shape[0], inputs[2].shape[3]))
+        seen.append((inputs[0].shape[0], inputs[0].shape[1], inputs[2].shape[3]))
 
     longest = Request(tokens=torch.arange(100, 200), speaker=None, guidance=1, seed=9, max_new_tokens=2)
     with first.blocks[0].register_forward_pre_hook(look):
         Decoder(first, piece=4).decode([longest, *other_requests[:1]])
-    assert seen[0] == (3, 100), "a row each, and one without the speaker"
-    rows, live = zip(*seen, strict=True)
+    prompts, steps = seen[:2], seen[2:]
+    assert prompts == [(2, 16, 16), (1, 100, 100)], "those of one length at a time: a row each, and one without speaker"
+    rows, lengths, live = zip(*steps, strict=True)
+    assert set(lengths) == {1}
     assert set(rows[:4]) == {3}
-    assert set(rows[-10:]) == {2}
-    assert live[-1] < 16 + 21 + 1
+    assert set(live[:4]) == {128}
+    assert set(rows[4:]) == {2}
+    assert set(live[4:]) == {32, 64}
 
 
 def test_a_reader_may_have_enough(first: FirstStage, other_requests: list[Request]) -> None:

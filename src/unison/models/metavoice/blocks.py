@@ -127,11 +127,11 @@ class Attention(nn.Module):
             mask: [B, 1, T or 1, L], what is added to the scores, or true where seen. A causal attention without one
                 sees what is before.
             past: keys and values [2, B, H, L, D] of the whole sequence; without it they are those of x alone.
-            at: [T], where in `past` the keys and values of x are written.
+            at: [B or 1, T], where in `past` the keys and values of x are written.
         """
         query, written = self.split(x)
         if past is not None and at is not None:
-            written = past.index_copy_(3, at, written)
+            written = past.scatter_(3, at[None, :, None, :, None].expand_as(written), written)
         key, value = written.unbind()
         causal = self.causal and mask is None
         if x.shape[1] == 1:  # a branch: compiled for any length the comparison is a symbol, which the operator refuses

@@ -35,11 +35,9 @@ class KeyValueCache:
             self._grow(length)
         return self._blocks
 
-    def keep(self, rows: Tensor, first: int, length: int) -> None:
-        """Go on with some of the rows, and the positions from `first` to `length`, which now begin at 0."""
-        self._blocks = [
-            self._filled(block.narrow(3, first, length - first).index_select(1, rows)) for block in self._blocks
-        ]
+    def keep(self, rows: Tensor, length: int) -> None:
+        """Go on with some of the rows, and with so many positions."""
+        self._blocks = [self._filled(block.narrow(3, 0, length).index_select(1, rows)) for block in self._blocks]
 
     def _grow(self, length: int) -> None:
         held = self.length

@@ -1,8 +1,9 @@
 """Decoding with the first stage: many requests in one batch, in pieces.
 
 A batch has a row for every request, then a row without the speaker for every guided one (classifier-free guidance,
-Ho and Salimans 2022). Rows of shorter prompts begin with padding that nothing sees, so that all rows write at the
-same place. Requests that are done leave the batch.
+Ho and Salimans 2022). A row begins at the first position whatever the others' lengths, and writes at a place of its
+own, and prompts are read with those of their length: so a request is computed as it is alone, to the last bit where
+a product's rows do not depend on how many there are. Requests that are done leave the batch.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 PIECE = 16
 """Tokens after which the host looks at what has been decoded."""
+_WHOLE = 32
+"""Attention takes so many places at a time: the rest would be added up in another order than whole ones are."""
 
 
 @dataclass(kw_only=True)
@@ -74,8 +77,8 @@ class _Row:
     stop: int
     due: int
     """The codebook of its first token."""
-    pad: int
-    """Columns before its prompt."""
+    place: int
+    """Where its next token is written."""
 
     @property
     def guided(self) -> bool:
@@ -112,8 +115,7 @@ class Decoder:
         Raises ValueError when a prompt is empty, leaves no room for a token or holds what is none, or a speaker has
         another shape.
         """
-        longest = max((len(request.tokens) for request in requests), default=0)
-        rows = [self._row(i, request, longest) for i, request in enumerate(requests)]
+        rows = [self._row(i, request) for i, request in enumerate(requests)]
         if not rows:
             return
         with self._running():
@@ -134,7 +136,7 @@ class Decoder:
         finally:
             batch.forget_recording()
 
-    def _row(self, number: int, request: Request, longest: int) -> _Row:
+    def _row(self, number: int, request: Request) -> _Row:
         layout, length, most = self._model.layout, len(request.tokens), self._model.config.max_positions
         if request.tokens.dim() != 1:
             raise ValueError(f"a prompt of shape {list(request.tokens.shape)}; expected [T]")
@@ -149,7 +151,7 @@ class Decoder:
             raise ValueError(f"max_new_tokens={request.max_new_tokens}: expected 0 or more")
         left = most - length if request.max_new_tokens is None else min(most - length, request.max_new_tokens)
         stop = layout.end if request.stop_token is None else request.stop_token
-        return _Row(number, request, left, stop, layout.due(request.tokens), longest - length)
+        return _Row(number, request, left, stop, layout.due(request.tokens), length)
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[None]:
@@ -169,28 +171,39 @@ class _Batch:
         self.rows, self._model, self._layers = rows, model, layers
         self._device = device = model.embedding.weight.device
         self._sampler = Sampler([row.request for row in rows], model.layout.size, device)
+        self._places: Tensor
+        """[B + G], where each row writes next."""
         self._arrange()
-        length = rows[0].pad + len(rows[0].request.tokens)
-        tokens = torch.full((len(rows), length), model.layout.end, device=device)
-        for row, held in zip(rows, tokens, strict=True):
-            held[row.pad :] = row.request.tokens
-        columns = torch.arange(length, device=device)
-        x = self._embedded(tokens) + self._added(columns)
         first = model.blocks[0]
         assert isinstance(first, TransformerBlock)
-        written = first.written(x[:, :1])
+        begin = torch.stack([row.request.tokens[:1] for row in rows]).to(device)
+        written = first.written(self._embedded(begin) + self._added(torch.zeros_like(begin[:1])))
         # what is done may be decoded on to the end of a piece
-        self._cache = KeyValueCache(written, len(model.blocks), model.config.max_positions + overrun)
-        mask = None
-        if self._padded:
-            before, same = columns <= columns[:, None], columns == columns[:, None]
-            # padding sees itself: a softmax over nothing would not be finite
-            mask = self._bias((columns >= self._pads[..., None]) & before | same)
-        self._logits = self._run(x, mask, columns, length)
-        self._column, self._steps = length, 0
-        """The next column to write, and how many tokens were decoded."""
+        self._cache = KeyValueCache(written, len(model.blocks), _whole(model.config.max_positions + overrun))
+        self._logits = self._read_prompts()
+        self._steps = 0
+        """How many tokens were decoded."""
         self._most = overrun
         self._recorded: RecordedSteps | None = None
+
+    def _read_prompts(self) -> Tensor:
+        """Logits [B + G, V] after the prompts. How attention rounds depends on the length of what is read at once."""
+        lengths = self._places.tolist()
+        sources = list(range(len(self.rows))) if self._sources is None else self._sources.tolist()
+        logits, order = [], []
+        for length in sorted(set(lengths)):
+            rows = [row for row, own in enumerate(lengths) if own == length]
+            tokens = torch.stack([self.rows[sources[row]].request.tokens for row in rows]).to(self._device)
+            places, at = torch.arange(length, device=self._device)[None], torch.tensor(rows, device=self._device)
+            x = F.embedding(tokens, self._model.embedding.weight) + self._model.positions(places)
+            x = x + self._speakers[at][:, None]
+            for block, past in zip(self._model.blocks, self._cache.live(length), strict=True):
+                held = past[:, at]
+                x = block(x, None, held, places)
+                past[:, at] = held
+            logits.append(self._model.head(x[:, -1]))
+            order += rows
+        return torch.cat(logits)[torch.tensor(order, device=self._device).argsort()]
 
     def decode(self, piece: int) -> list[Piece]:
         """A piece of every request, of up to so many tokens; those that are then done are not here any more."""
@@ -201,21 +214,23 @@ class _Batch:
             decoded = (
                 self._watched(steps, noise) if self._layers is None else self._unwatched(self._layers, steps, noise)
             )
-        self._column, self._steps = self._column + steps, self._steps + steps
+        self._steps += steps
+        self._places = self._places + steps
+        for row in self.rows:
+            row.place += steps
         pieces = [_cut(row, tokens) for row, tokens in zip(self.rows, decoded, strict=True)]
         self._keep([i for i, piece in enumerate(pieces) if not piece.done])
         return pieces
 
     def _watched(self, steps: int, noise: Tensor | None) -> list[list[int]]:
         """Tokens of every request, until all are done or there are so many."""
-        columns = torch.arange(self._column, self._column + steps, device=self._device)
-        added = self._added(columns).split(1, 1)
-        mask = None
-        if self._padded:
-            mask = self._bias(torch.arange(self._column + steps, device=self._device) >= self._pads[..., None])
+        places, length = self._places[:, None] + torch.arange(steps, device=self._device), self._length()
+        added = self._added(places)
+        seen = torch.arange(_whole(length + steps), device=self._device) <= places[..., None]
+        mask = self._cache.live(0)[0].new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None]
         made: list[list[int]] = []
         running = list(range(len(self.rows)))
-        for step, at in enumerate(columns.split(1)):
+        for step in range(steps):
             allowed = self._allowed[(self._steps + step) % len(self._allowed)]
             tokens = self._sampler.next(self._logits, self._guided, None if noise is None else noise[step], allowed)
             values = tokens.tolist()
@@ -223,15 +238,17 @@ class _Batch:
             running = [i for i in running if values[i] != self.rows[i].stop and step + 1 < self.rows[i].left]
             if not running:
                 break
-            live = self._column + step + 1
-            seen = None if mask is None else mask[..., :live]
-            self._logits = self._run(self._embedded(tokens[:, None]) + added[step], seen, at, live)
+            now, live = slice(step, step + 1), _whole(length + step + 1)
+            x = self._embedded(tokens[:, None]) + added[:, now]
+            for block, past in zip(self._model.blocks, self._cache.live(live), strict=True):
+                x = block(x, mask[..., now, :live], past, places[:, now])
+            self._logits = self._model.head(x[:, -1])
         return [list(row) for row in zip(*made, strict=True)]
 
     def _unwatched(self, layers: StepLayers, steps: int, noise: Tensor | None) -> list[list[int]]:
         """So many tokens of every request, without a look from the host before the last."""
         held = self._cache.length
-        past = self._cache.room(self._column + steps)
+        past = self._cache.room(self._length() + steps)
         if self._recorded is None or self._cache.length != held:
             allowed = [mask for mask in self._allowed if mask is not None]
             self._recorded = RecordedSteps(
@@ -242,8 +259,7 @@ class _Batch:
                 past,
                 self._logits,
                 torch.stack(allowed) if allowed else None,
-                self._pads,
-                self._column,
+                self._places,
                 self._steps,
                 self._most,
             )
@@ -266,40 +282,33 @@ class _Batch:
         """Tokens [B, T] of the requests, as the rows read them: [B + G, T, hidden]."""
         return F.embedding(tokens if self._sources is None else tokens[self._sources], self._model.embedding.weight)
 
-    def _read(self, tokens: Tensor, place: Tensor) -> Tensor:
-        """Tokens [B] that come at a place [1], as the rows read them: [B + G, hidden]."""
-        return (self._embedded(tokens[:, None]) + self._added(place))[:, 0]
+    def _read(self, tokens: Tensor, places: Tensor) -> Tensor:
+        """Tokens [B] that come at places [B + G], as the rows read them: [B + G, hidden]."""
+        return (self._embedded(tokens[:, None]) + self._added(places[:, None]))[:, 0]
 
-    def _read_at_once(self, kernels: ModuleType, tokens: Tensor, place: Tensor) -> Tensor:
+    def _read_at_once(self, kernels: ModuleType, tokens: Tensor, places: Tensor) -> Tensor:
         """What `_read` gives, by one kernel."""
         model = self._model
-        table, places = model.embedding.weight, model.positions.weight
-        return kernels.embed(tokens, self._sources, table, places, place, self._pads, self._speakers)
+        table, positions = model.embedding.weight, model.positions.weight
+        return kernels.embed(tokens, self._sources, table, positions, places, self._speakers)
 
-    def _added(self, columns: Tensor) -> Tensor:
-        """Positions and speakers of the rows at columns [T]: [B + G, T, hidden]."""
-        positions = (columns - self._pads).clamp(0, self._model.config.max_positions - 1)
-        return self._model.positions(positions) + self._speakers[:, None]
+    def _added(self, places: Tensor) -> Tensor:
+        """Positions and speakers of the rows at places [B + G or 1, T]: [B + G, T, hidden]."""
+        # what is done may be decoded on beyond the last
+        return self._model.positions(places.clamp(max=self._model.config.max_positions - 1)) + self._speakers[:, None]
 
-    def _run(self, x: Tensor, mask: Tensor | None, at: Tensor, live: int) -> Tensor:
-        """Logits [B + G, V] after x [B + G, T, hidden], which stands at the columns `at` [T], the last of `live`."""
-        for block, past in zip(self._model.blocks, self._cache.live(live), strict=True):
-            x = block(x, mask, past, at)
-        return self._model.head(x[:, -1])
-
-    def _bias(self, seen: Tensor) -> Tensor:
-        """Seen or not [B + G, T, L], as it is added to the scores [B + G, H, T, L]."""
-        return self._cache.live(0)[0].new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None]
+    def _length(self) -> int:
+        """Places that are written, of the longest row."""
+        return max(row.place for row in self.rows)
 
     def _arrange(self) -> None:
-        """What follows from which requests there are, and from their padding."""
+        """What follows from which requests there are."""
         model, rows, device = self._model, self.rows, self._device
         guided = [i for i, row in enumerate(rows) if row.guided]
         self._guided = torch.tensor(guided, device=device) if guided else None
         self._sources = torch.tensor([*range(len(rows)), *guided], device=device) if guided else None
         """The request of every row."""
-        self._padded = any(row.pad for row in rows)
-        self._pads = torch.tensor([rows[i].pad for i in [*range(len(rows)), *guided]], device=device)[:, None]
+        self._places = torch.tensor([rows[i].place for i in [*range(len(rows)), *guided]], device=device)
         none = model.speaker.weight.new_zeros(model.speaker.in_features)
         speakers = [none if row.request.speaker is None else row.request.speaker.to(none) for row in rows]
         self._speakers = model.projected(torch.stack([*speakers, *(none for _ in guided)]))
@@ -329,15 +338,16 @@ class _Batch:
         self.rows = [self.rows[i] for i in requests]
         if not self.rows:
             return
-        first = min(row.pad for row in self.rows)
         kept = torch.tensor(at, device=self._device)
         self._logits = self._logits[kept]
-        self._cache.keep(kept, first, self._column)
+        self._cache.keep(kept, self._length())
         self._sampler.keep(requests)
-        self._column -= first
-        for row in self.rows:
-            row.pad -= first
         self._arrange()
+
+
+def _whole(length: int) -> int:
+    """How many places attention looks at where so many are written."""
+    return -(-length // _WHOLE) * _WHOLE
 
 
 def _cut(row: _Row, tokens: list[int]) -> Piece:

@@ -159,26 +159,25 @@ class FusedBlock:
         self._up, self._down = Matrix(ffn.up.weight, dtype), Matrix(ffn.down.weight, dtype)
         self._arrived = torch.zeros(MOST_ROWS * attention.heads, dtype=torch.int32, device=attention.out.weight.device)
 
-    def __call__(self, x: Tensor, past: Tensor, place: Tensor, pads: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, past: Tensor, places: Tensor) -> Tensor:
         """[R, C] to [R, C].
 
         Args:
             past: keys and values [2, R, H, L, D]; those of x are written into it.
-            place: [1], where.
-            pads: [R, 1], the first position that a row sees.
+            places: [R], where.
         """
         attention_norm, ffn_norm = self._block.attention_norm, self._block.ffn_norm
         assert isinstance(attention_norm, RMSNorm)
         assert isinstance(ffn_norm, RMSNorm)
         dtype, width = self._dtype, self._up.values.shape[0] // 2
         qkv = self._qkv.product(x, x.new_empty(len(x), 3 * x.shape[1], dtype=past.dtype), norm=attention_norm)
-        x = self._out.product(attend(qkv, past, place, pads, self._arrived), torch.empty_like(x), added=x)
+        x = self._out.product(attend(qkv, past, places, self._arrived), torch.empty_like(x), added=x)
         inner = self._up.product(x, x.new_empty(len(x), width, dtype=dtype), norm=ffn_norm, gated=True)
         return self._down.product(inner, torch.empty_like(x), added=x)
 
 
 def embed(
-    tokens: Tensor, sources: Tensor | None, table: Tensor, places: Tensor, place: Tensor, pads: Tensor, speakers: Tensor
+    tokens: Tensor, sources: Tensor | None, table: Tensor, positions: Tensor, places: Tensor, speakers: Tensor
 ) -> Tensor:
     """What the blocks read, [R, C], in one kernel: the sum of a token, its position and the row's speaker.
 
@@ -186,9 +185,8 @@ def embed(
         tokens: [B].
         sources: [R], the request of every row; None where they are the requests.
         table: [V, C], of tokens.
-        places: [P, C], of positions.
-        place: [1], the column.
-        pads: [R, 1], columns before a row begins.
+        positions: [P, C], of positions.
+        places: [R], at which position a row is; beyond the last it has that one's.
         speakers: [R, C].
     """
     rows, size = speakers.shape
@@ -197,12 +195,11 @@ def embed(
         tokens,
         sources,
         table,
+        positions,
         places,
-        place,
-        pads,
         speakers,
         out,
-        len(places) - 1,
+        len(positions) - 1,
         size,
         SIZE=triton.next_power_of_2(size),
         num_warps=4,
@@ -210,7 +207,7 @@ def embed(
     return out
 
 
-def attend(qkv: Tensor, past: Tensor, place: Tensor, pads: Tensor, arrived: Tensor) -> Tensor:
+def attend(qkv: Tensor, past: Tensor, places: Tensor, arrived: Tensor) -> Tensor:
     """Attention from one position of each row, [R, C], after its key and value are written.
 
     Only positions that are seen are read, however long `past` is: a program looks at some of them, and the last one of
@@ -219,11 +216,10 @@ def attend(qkv: Tensor, past: Tensor, place: Tensor, pads: Tensor, arrived: Tens
     Args:
         qkv: queries, keys and values [R, 3 C] of the position.
         past: keys and values [2, R, H, L, D].
-        place: [1], the position.
-        pads: [R, 1], the first position that a row sees.
+        places: [R], the position of each.
         arrived: zeros [R H or more], as which they are left.
 
-    `past`, `place` and `pads` are read while the kernel before may still run, and so must not be written by it.
+    `past` and `places` are read while the kernel before may still run, and so must not be written by it.
     """
     _, rows, heads, length, width = past.shape
     span = max(_SPAN, triton.next_power_of_2(triton.cdiv(length, _SPANS)))
@@ -234,8 +230,7 @@ def attend(qkv: Tensor, past: Tensor, place: Tensor, pads: Tensor, arrived: Tens
     _attend[(rows * heads, spans)](
         qkv,
         past,
-        place,
-        pads,
+        places,
         found,
         weights,
         arrived,
@@ -377,16 +372,16 @@ def _product(
 
 
 @triton.jit
-def _embed(tokens, sources, table, places, place, pads, speakers, out, last, size, SIZE: tl.constexpr):
+def _embed(tokens, sources, table, positions, places, speakers, out, last, size, SIZE: tl.constexpr):
     row = tl.program_id(0)
     source = row
     if sources is not None:
         source = tl.load(sources + row)
     token = tl.load(tokens + source)
-    position = tl.minimum(tl.maximum(tl.load(place) - tl.load(pads + row), 0), last)
+    position = tl.minimum(tl.load(places + row), last)
     at = tl.arange(0, SIZE)
     may = at < size
-    x = tl.load(places + position * size + at, mask=may, other=0).to(tl.float32)
+    x = tl.load(positions + position * size + at, mask=may, other=0).to(tl.float32)
     x += tl.load(speakers + row * size + at, mask=may, other=0).to(tl.float32)
     x += tl.load(table + token * size + at, mask=may, other=0).to(tl.float32)
     tl.store(out + row * size + at, x.to(out.dtype.element_ty), mask=may)
@@ -396,8 +391,7 @@ def _embed(tokens, sources, table, places, place, pads, speakers, out, last, siz
 def _attend(
     qkv,
     past,
-    place,
-    pads,
+    places,
     found,
     weights,
     arrived,
@@ -414,19 +408,19 @@ def _attend(
 ):
     which, span, heads, spans = tl.program_id(0), tl.program_id(1), tl.num_programs(0), tl.num_programs(1)
     row, head = which // HEADS, which % HEADS
-    here, first = tl.load(place), tl.load(pads + row)
+    here = tl.load(places + row)
     note = which * spans + span
     begin = span * SPAN
     positions, width = begin + tl.arange(0, SPAN), tl.arange(0, WIDTH)
     keys = past + row.to(tl.int64) * row_stride + head * head_stride
     values = keys + kind_stride
     at = positions[:, None] * WIDTH + width[None, :]
-    before = (positions < here) & (positions >= first)
+    before = positions < here
     old_key = tl.load(keys + at, mask=before[:, None], other=0)
     old_value = tl.load(values + at, mask=before[:, None], other=0)
     if OVERLAP:
         gdc_wait()
-    if (begin > here) | (begin + SPAN <= first):
+    if begin > here:
         tl.store(weights + note, float("-inf"))
     else:
         new = qkv + row * 3 * HEADS * WIDTH + head * WIDTH + width

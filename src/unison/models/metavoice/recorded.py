@@ -49,28 +49,26 @@ class StepLayers:
             self._blocks = [kernels.FusedBlock(block, dtype) for block in model.blocks]
             self._head = kernels.Matrix(model.embedding.weight, dtype)
 
-    def __call__(self, x: Tensor, past: Sequence[Tensor], place: Tensor, pads: Tensor, logits: Tensor) -> None:
+    def __call__(self, x: Tensor, past: Sequence[Tensor], places: Tensor, logits: Tensor) -> None:
         """Writes `logits` [R, V], in float32, which come after x [R, C].
 
         Args:
             past: of every block, keys and values [2, R, H, L, D], which those of x are written into.
-            place: [1], where.
-            pads: [R, 1], the first position that a row sees.
+            places: [R], where.
         """
         if len(x) <= self._few:
             for fused, held in zip(self._blocks, past, strict=True):
-                x = fused(x, held, place, pads)
+                x = fused(x, held, places)
             assert isinstance(self._model.norm, RMSNorm)
             self._head.product(x, logits, norm=self._model.norm)
             return
-        positions = torch.arange(past[0].shape[3], device=x.device)
-        seen = (positions >= pads) & (positions <= place)
+        seen = torch.arange(past[0].shape[3], device=x.device) <= places[:, None]
         mask = past[0].new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None, None]
         x = x[:, None]
         with _no_copies_kept():
             for block, held in zip(self._model.blocks, past, strict=True):
                 # not its compiled form, which may be a recording itself
-                x = block.forward(x, mask, held, place)
+                x = block.forward(x, mask, held, places[:, None])
             logits.copy_(self._model.head(x[:, 0]))
 
 
@@ -88,12 +86,11 @@ class RecordedSteps:
         layers: the model's.
         sampler: of the batch's requests.
         guided: [G], the requests that are guided, whose second rows come last; None for none.
-        embedded: from tokens [B] and the place [1] to what the layers read, [R, C].
+        embedded: from tokens [B] and places [R] to what the layers read, [R, C].
         past: of every block, keys and values [2, R, H, L, D].
         logits: [R, V], after what has been decoded.
         allowed: which tokens may come [K, B, V] at the steps 0, 1, … modulo K; None for all.
-        pads: [R, 1], the first position that a row sees.
-        place: the next column to write.
+        places: [R], where each row writes next.
         steps: how many tokens were decoded.
         piece: most steps at a time.
     """
@@ -107,18 +104,17 @@ class RecordedSteps:
         past: Sequence[Tensor],
         logits: Tensor,
         allowed: Tensor | None,
-        pads: Tensor,
-        place: int,
+        places: Tensor,
         steps: int,
         piece: int,
     ) -> None:
         device = logits.device
         self._layers, self._sampler, self._guided, self._embedded = layers, sampler, guided, embedded
-        self._past, self._allowed, self._pads = past, allowed, pads
+        self._past, self._allowed = past, allowed
         self.logits = logits.float()
-        self._moves = torch.tensor([place, 0], device=device)
-        """The next column, and the step of this run."""
-        self._place, self._step = self._moves.split(1)
+        self._moves = torch.cat((places, places.new_zeros(1)))
+        """Where each row writes next, and the step of this run."""
+        self._places, self._step = self._moves.split((len(places), 1))
         self._due = torch.tensor([0 if allowed is None else steps % len(allowed)], device=device)
         """Which tokens may come at the first step of a run."""
         self._made = torch.zeros(piece, sampler.requests, dtype=torch.long, device=device)
@@ -154,7 +150,7 @@ class RecordedSteps:
 
     def _advance(self) -> None:
         """One step, with nothing that the host has to know."""
-        self._layers(self._embedded(self._next(), self._place), self._past, self._place, self._pads, self.logits)
+        self._layers(self._embedded(self._next(), self._places), self._past, self._places, self.logits)
         self._moves += 1
 
     def _next(self) -> Tensor:
