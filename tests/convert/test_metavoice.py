@@ -227,6 +227,15 @@ def test_sizes_that_describe_no_model(golden: dict[str, Any], wrong: dict[str, i
         metavoice.first_stage(checkpoint | {"model_args": checkpoint["model_args"] | wrong})
 
 
+def test_weights_that_nothing_could_be_spoken_with(golden: dict[str, Any]) -> None:
+    checkpoint = golden["first_stage"]
+    name = next(name for name in checkpoint["model"] if name.endswith("mlp.c_proj.weight"))
+    broken = checkpoint["model"][name].clone()
+    broken[0, 0] = torch.nan
+    with pytest.raises(UnisonError, match=r"mlp\.c_proj\.weight holds NaN or infinity"):
+        metavoice.first_stage(checkpoint | {"model": checkpoint["model"] | {name: broken}})
+
+
 def test_a_file_of_its_own(command: Command, overrides: list[str]) -> None:
     done = command("convert", *overrides, "out=voice.ckpt")
     assert done.code == 0, done.err

@@ -99,7 +99,7 @@ def taken(given: Mapping[str, Any], names: Mapping[str, str], expected: Mapping[
         expected: our state dict, for shapes and dtypes.
 
     Raises:
-        UnisonError: a tensor is missing, left over, there twice, of another shape or of another dtype.
+        UnisonError: a tensor is missing, left over, there twice, of another shape or dtype, or not finite.
     """
     found: dict[str, tuple[str, Any]] = {}
     problems = []
@@ -120,6 +120,8 @@ def taken(given: Mapping[str, Any], names: Mapping[str, str], expected: Mapping[
             problems.append(f"tensor {spelt} has shape {list(tensor.shape)}; the config asks for {shape}")
         elif tensor.dtype != dtype:
             problems.append(f"tensor {spelt} is {_word(tensor)}; EmotiVoice keeps {_word(expected[ours])}")
+        elif tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            problems.append(f"tensor {spelt} holds NaN or infinity; nothing could be spoken with it")
     known = set(names.values())
     problems += [
         f"tensor {spelt} has no place in the model that the config describes"

@@ -156,6 +156,8 @@ def test_what_is_no_encodec_is_named(tmp_path: Path) -> None:
     assert "incomplete or damaged" in problem(str(tmp_path / "weightless"))
     save(tmp_path / "stereo", audio_channels=2, normalize=True)
     assert "has 2 channels, normalize=True" in problem(str(tmp_path / "stereo"))
+    for nowhere in (str(tmp_path / "none"), "nowhere", "./some/where", "a/b/c"):
+        assert "there is no such folder; expected a folder of a Hugging Face EnCodec, or a hub id" in problem(nowhere)
 
 
 def test_a_hub_id_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

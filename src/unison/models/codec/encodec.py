@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,7 @@ class EncodecStream:
         return layer.shortcut(x[..., : y.shape[2]]) + y if y.shape[2] else y
 
 
+_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 _VOLATILE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
 
 
@@ -229,6 +231,9 @@ def _load(path: str) -> Any:
     local = Path(path).expanduser()
     if local.is_dir() and not (local / "config.json").is_file():
         raise UnisonError(f"codec.path={path}: no config.json in this folder; expected a Hugging Face EnCodec's")
+    if not local.is_dir() and not _HUB_ID.fullmatch(path):
+        expected = "a folder of a Hugging Face EnCodec, or a hub id, as facebook/encodec_24khz"
+        raise UnisonError(f"codec.path={path}: there is no such folder; expected {expected}")
     where = str(local) if local.is_dir() else path
     try:
         settings = transformers.AutoConfig.from_pretrained(where, trust_remote_code=False)
