@@ -149,7 +149,7 @@ def test_every_region_is_one_graph(stack: nn.Module) -> None:
     modules[2](torch.randn(1, 4, 5), None)
     with torch.inference_mode():
         language(torch.randn(1, 6, 8))
-        language(torch.randn(1, 1, 8), None, torch.zeros(2, 1, 2, 6, 4), torch.tensor([5]))
+        language(torch.randn(1, 1, 8), None, torch.zeros(2, 1, 2, 6, 4), torch.tensor([[5]]))
     assert {type(part) for part in modules.modules()} >= set(REGIONS)
     assert not torch._dynamo.utils.counters["graph_break"]
 

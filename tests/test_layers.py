@@ -106,6 +106,8 @@ ALLOWED: dict[str, set[str]] = {
         "config",
         "contract",
         "data",
+        "evaluation",
+        "files",
         "inference",
         "models",
         "precision",

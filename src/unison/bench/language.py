@@ -65,7 +65,7 @@ def decoding(
     torch.manual_seed(0)
     sizes = {name: value for name, value in tree.model.items() if name != "name"}
     with target:
-        model = FirstStage(validate(sizes, FirstStageConfig), CODES, SPEAKER_DIM).eval()
+        model = FirstStage(validate(sizes, FirstStageConfig), CODES, SPEAKER_DIM).eval().requires_grad_(False)
     policy.cast(model)
     if quantize is not None:
         quantize_weights(model.blocks, quantize)
@@ -188,7 +188,7 @@ def first_sound(
     policy = resolve_precision(precision, target)
     set_matmul(described.tree().precision.matmul)
     with target:
-        voice: Any = policy.cast(build_voice(described)).eval()
+        voice: Any = policy.cast(build_voice(described)).eval().requires_grad_(False)
     if quantize is not None:
         quantize_weights(voice.first.blocks, quantize)
     compile_module(voice, compile)

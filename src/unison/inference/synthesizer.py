@@ -301,7 +301,7 @@ def load(
     family.cast(voice, policy)
     own = {name: parts[name] for name in family.options}
     make: Callable[..., Synthesizer] = family
-    return make(contract, voice.to(target), policy, target, compile=compile, **own)
+    return make(contract, voice.to(target).requires_grad_(False), policy, target, compile=compile, **own)
 
 
 def _adapted(found: ResolvedCkpt, adapters: str | Path) -> tuple[Contract, dict[str, Tensor]]:

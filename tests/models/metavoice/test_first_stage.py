@@ -127,7 +127,7 @@ def test_alone_or_in_a_batch_in_bfloat16(precision: str) -> None:
     torch.manual_seed(0)
     sizes = FirstStageConfig(layers=2, heads=2, hidden=128, ffn_multiple=16, max_positions=400, text_tokens=50)
     policy = PrecisionPolicy(precision, precision, "cpu")
-    model = policy.cast(FirstStage(sizes, codebook_size=60, speaker_dim=8).eval())
+    model = policy.cast(FirstStage(sizes, codebook_size=60, speaker_dim=8).eval()).requires_grad_(False)
     for weight in model.blocks.parameters():
         if weight.dim() == 2:
             nn.init.normal_(weight, std=0.15)
@@ -342,7 +342,7 @@ def test_few_rows_are_projected_as_many_are(rows: int) -> None:
 @pytest.mark.parametrize("held", [torch.float32, torch.bfloat16])
 def test_few_rows_in_bfloat16(rows: int, held: torch.dtype) -> None:
     """Also when the weights have changed since, in place or for others."""
-    layer = Linear(24, 40)
+    layer = Linear(24, 40).requires_grad_(False)
     layer.weight.data = layer.weight.to(held)
     x = torch.randn(rows, 24).to(held)
     for change in (lambda: None, lambda: layer.weight.mul_(2), lambda: setattr(layer.weight, "data", -layer.weight)):
@@ -352,6 +352,17 @@ def test_few_rows_in_bfloat16(rows: int, held: torch.dtype) -> None:
             found, expected = layer(x), nn.functional.linear(x, layer.weight)
         assert found.dtype == torch.bfloat16
         torch.testing.assert_close(found, expected)
+
+
+def test_what_learns_is_projected_as_it_is_now() -> None:
+    """Fused optimizers change weights without a trace."""
+    layer = Linear(24, 40)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True)
+    for _ in range(2):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(layer(torch.eye(24)[:2]).float(), layer.weight.t()[:2], atol=0.01, rtol=0.01)
+        layer(torch.randn(5, 24)).square().sum().backward()
+        optimizer.step()
 
 
 def test_adapters_fit_its_layers(golden: dict[str, Any], first: FirstStage) -> None:

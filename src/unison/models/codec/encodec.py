@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Callable
@@ -218,6 +219,8 @@ def _by_length(
 
 
 def _transformers() -> Any:
+    # what it imports beside it warns of things that are neither its user's nor ours
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
     try:
         import transformers
     except ImportError as error:

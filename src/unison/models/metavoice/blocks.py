@@ -25,8 +25,8 @@ def project(x: Tensor, weight: Tensor) -> Tensor:
     A step of decoding has one row, or two with guidance, and its time is that of reading the weights, which on a
     processor `F.linear` is slow at. In float32 MKL reads them with one core when it is asked for a row of results or
     two, and with all cores, twice as fast on each, when it is asked for columns; one column it takes for a row again.
-    In bfloat16 oneDNN first puts them into an order of its own, every time anew: here that is kept, at the cost of as
-    much memory again.
+    In bfloat16 oneDNN first puts them into an order of its own, every time anew: of weights that do not learn that is
+    kept, at the cost of as much memory again.
     """
     rows = x.numel() // x.shape[-1]
     if rows > _SOME or not x.is_cpu or type(weight) is not nn.Parameter or torch.is_grad_enabled():
@@ -36,8 +36,9 @@ def project(x: Tensor, weight: Tensor) -> Tensor:
         flat = x.reshape(rows, -1)
         columns = flat if rows > 1 else torch.cat((flat, flat))
         return torch.mm(weight, columns.t()).t()[:rows].contiguous().view(*x.shape[:-1], -1)
-    # what was made in inference mode does not tell when it changes
-    if dtype == torch.bfloat16 and not torch.compiler.is_compiling() and not weight.is_inference() and _orders():
+    # what is made in inference mode, and what fused optimizers change, does not tell when it has changed
+    kept = not weight.requires_grad and not weight.is_inference()
+    if dtype == torch.bfloat16 and kept and not torch.compiler.is_compiling() and _orders():
         return torch.ops.mkldnn._linear_pointwise(x.to(dtype), _ordered(weight), None, "none", [], "")
     return F.linear(x, weight)
 
