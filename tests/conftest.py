@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # many small operations: threads 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -21,6 +22,10 @@ from unison import cli
 from unison.cli import conf_dir
 from unison.config.resolvers import register
 from unison.precision import set_matmul
+
+# The first backward starts a thread for every kind of device. Behind torch.compile there is more than none, and no test
+# could fork a process that trains any more.
+torch.ones(1, requires_grad=True).sum().backward()
 
 SPEAKERS = {"anna": 220.0, "bert": 110.0}
 WORDS = ["zero one", "two three", "four", "five six seven", "eight nine", "one two", "three four five", "six"]
