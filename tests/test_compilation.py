@@ -141,7 +141,7 @@ def test_many_shapes_are_all_compiled() -> None:
 def test_every_region_is_one_graph(stack: nn.Module) -> None:
     """No layer that is compiled holds something at which the compiler has to stop."""
     vocoder = HifiGan(HifiGanConfig(8, [4], [8], 1, [3], [[1]]), 4, 4)
-    language = LanguageBlock(8, 2, 0.0, True, lambda: RMSNorm(8, 1e-5), SwiGLU(8, 8))
+    language = LanguageBlock(8, 2, 0.0, True, lambda: RMSNorm(8, 1e-5), SwiGLU(8, 8)).requires_grad_(False)
     modules = nn.ModuleList([stack, vocoder, ConvNextBlock(4, 8, 3, 1.0), language])
     compile_module(modules, STRICT, "eager")
     run(stack, 2, 6, padded=1)
@@ -150,6 +150,8 @@ def test_every_region_is_one_graph(stack: nn.Module) -> None:
     with torch.inference_mode():
         language(torch.randn(1, 6, 8))
         language(torch.randn(1, 1, 8), None, torch.zeros(2, 1, 2, 6, 4), torch.tensor([[5]]))
+        with torch.autocast("cpu", torch.bfloat16):
+            language(torch.randn(1, 6, 8))
     assert {type(part) for part in modules.modules()} >= set(REGIONS)
     assert not torch._dynamo.utils.counters["graph_break"]
 

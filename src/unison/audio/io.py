@@ -66,8 +66,8 @@ def _readable(path: str | Path) -> Iterator[Path]:
 def resample(samples: np.ndarray, found_rate: int, sample_rate: int) -> np.ndarray:
     """Samples [L] at ``found_rate`` Hz as float32 samples [ceil(L * sample_rate / found_rate)].
 
-    Rates that have no small numbers' ratio (44101 and 8000) are resampled by one nearby, a ten-thousandth away at most:
-    the exact one would take gigabytes of filters.
+    Rates that have no small numbers' ratio (44101 and 8000) are resampled by one nearby, about a ten-thousandth away at
+    most: the exact one would take gigabytes of filters.
     """
     if found_rate == sample_rate or samples.size == 0:
         return np.ascontiguousarray(samples, dtype=np.float32)

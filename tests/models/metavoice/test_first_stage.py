@@ -125,22 +125,22 @@ def test_alone_or_in_a_batch(first: FirstStage, other_requests: list[Request]) -
 def test_alone_or_in_a_batch_in_bfloat16(precision: str) -> None:
     """Roundings that would differ with the others' number and lengths would soon be other tokens."""
     torch.manual_seed(0)
-    sizes = FirstStageConfig(layers=2, heads=2, hidden=128, ffn_multiple=16, max_positions=400, text_tokens=50)
+    sizes = FirstStageConfig(layers=1, heads=2, hidden=2048, ffn_multiple=16, max_positions=400, text_tokens=50)
     policy = PrecisionPolicy(precision, precision, "cpu")
     model = policy.cast(FirstStage(sizes, codebook_size=60, speaker_dim=8).eval()).requires_grad_(False)
     for weight in model.blocks.parameters():
         if weight.dim() == 2:
-            nn.init.normal_(weight, std=0.15)
+            nn.init.normal_(weight, std=0.04)
     requests = [
         Request(
-            tokens=torch.tensor(model.layout.text([(7 * j) % 50 for j in range(1 + 11 * i)])),
-            speaker=torch.randn(8), guidance=1.0 + i % 3, seed=i, max_new_tokens=90,
+            tokens=torch.tensor(model.layout.text([(7 * j) % 50 for j in range(1 + 11 * (i // 2))])),
+            speaker=torch.randn(8), guidance=1.0 + i % 3, seed=i, max_new_tokens=50,
         )
         for i in range(12)
     ]  # fmt: skip
     decoder = Decoder(model, policy)
     alone = [decoder.decode([request])[0].tokens for request in requests]
-    assert sum(map(len, alone)) > 500
+    assert sum(map(len, alone)) > 300
     for size in (12, 5, 2):
         together = [piece.tokens for i in range(0, 12, size) for piece in decoder.decode(requests[i : i + size])]
         assert together == alone

@@ -122,7 +122,7 @@ def test_what_crashes_in_the_reference(
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_padded_batch(first: FirstStage, golden: dict[str, Any], precision: str, device: str) -> None:
+def test_prompts_of_several_lengths(first: FirstStage, golden: dict[str, Any], precision: str, device: str) -> None:
     policy = PrecisionPolicy(precision, precision, device)
     policy.cast(first).to(device)
     short = Request(tokens=chosen(golden).tokens[-2:], max_new_tokens=STEPS, temperature=0)

@@ -26,21 +26,31 @@ def project(x: Tensor, weight: Tensor) -> Tensor:
     processor `F.linear` is slow at. In float32 MKL reads them with one core when it is asked for a row of results or
     two, and with all cores, twice as fast on each, when it is asked for columns; one column it takes for a row again.
     In bfloat16 oneDNN first puts them into an order of its own, every time anew: of weights that do not learn that is
-    kept, at the cost of as much memory again.
+    kept, at the cost of as much memory again; one row it may round otherwise than several.
     """
-    rows = x.numel() // x.shape[-1]
-    if rows > _SOME or not x.is_cpu or type(weight) is not nn.Parameter or torch.is_grad_enabled():
+    if not x.is_cpu or type(weight) is not nn.Parameter or torch.is_grad_enabled():
         return F.linear(x, weight)
+    rows = x.numel() // x.shape[-1]
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    if dtype == torch.float32 and rows <= _FEW:
-        flat = x.reshape(rows, -1)
-        columns = flat if rows > 1 else torch.cat((flat, flat))
-        return torch.mm(weight, columns.t()).t()[:rows].contiguous().view(*x.shape[:-1], -1)
-    # what is made in inference mode, and what fused optimizers change, does not tell when it has changed
-    kept = not weight.requires_grad and not weight.is_inference()
-    if dtype == torch.bfloat16 and kept and not torch.compiler.is_compiling() and _orders():
-        return torch.ops.mkldnn._linear_pointwise(x.to(dtype), _ordered(weight), None, "none", [], "")
-    return F.linear(x, weight)
+    by_columns = dtype == torch.float32 and rows <= _FEW
+    # a compiler has an order of its own, and would make code for every side of what follows
+    if not by_columns and (
+        dtype != torch.bfloat16 or torch.compiler.is_compiling() or rows > _SOME or not _keeps(weight)
+    ):
+        return F.linear(x, weight)
+    flat = x.reshape(rows, -1)
+    several = flat if rows > 1 else torch.cat((flat, flat))
+    if by_columns:
+        y = torch.mm(weight, several.t()).t()
+    else:
+        y = torch.ops.mkldnn._linear_pointwise(several.to(dtype), _ordered(weight), None, "none", [], "")
+    return y[:rows].contiguous().view(*x.shape[:-1], -1)
+
+
+def _keeps(weight: Tensor) -> bool:
+    """Whether a copy in oneDNN's order may be kept, as of weights that tell when they change."""
+    # fused optimizers change weights without a trace; what is made in inference mode counts no changes
+    return not weight.requires_grad and not weight.is_inference() and _orders()
 
 
 @functools.cache
@@ -132,7 +142,9 @@ class Attention(nn.Module):
         """
         query, written = self.split(x)
         if past is not None and at is not None:
-            written = past.scatter_(3, at[None, :, None, :, None].expand_as(written), written)
+            rows = torch.arange(past.shape[1], device=past.device)[:, None]
+            past[:, rows, :, at] = written.permute(1, 3, 0, 2, 4)
+            written = past
         key, value = written.unbind()
         causal = self.causal and mask is None
         if x.shape[1] == 1:  # a branch: compiled for any length the comparison is a symbol, which the operator refuses

@@ -176,7 +176,7 @@ class _Batch:
         self._arrange()
         first = model.blocks[0]
         assert isinstance(first, TransformerBlock)
-        begin = torch.stack([row.request.tokens[:1] for row in rows]).to(device)
+        begin = torch.stack([row.request.tokens[:1].to(device) for row in rows])
         written = first.written(self._embedded(begin) + self._added(torch.zeros_like(begin[:1])))
         # what is done may be decoded on to the end of a piece
         self._cache = KeyValueCache(written, len(model.blocks), _whole(model.config.max_positions + overrun))
@@ -193,12 +193,12 @@ class _Batch:
         logits, order = [], []
         for length in sorted(set(lengths)):
             rows = [row for row, own in enumerate(lengths) if own == length]
-            tokens = torch.stack([self.rows[sources[row]].request.tokens for row in rows]).to(self._device)
+            tokens = torch.stack([self.rows[sources[row]].request.tokens.to(self._device) for row in rows])
             places, at = torch.arange(length, device=self._device)[None], torch.tensor(rows, device=self._device)
             x = F.embedding(tokens, self._model.embedding.weight) + self._model.positions(places)
             x = x + self._speakers[at][:, None]
             for block, past in zip(self._model.blocks, self._cache.live(length), strict=True):
-                held = past[:, at]
+                held = past.new_empty(2, len(rows), *past.shape[2:])
                 x = block(x, None, held, places)
                 past[:, at] = held
             logits.append(self._model.head(x[:, -1]))
@@ -225,7 +225,7 @@ class _Batch:
     def _watched(self, steps: int, noise: Tensor | None) -> list[list[int]]:
         """Tokens of every request, until all are done or there are so many."""
         places, length = self._places[:, None] + torch.arange(steps, device=self._device), self._length()
-        added = self._added(places)
+        added = self._added(places).split(1, 1)
         seen = torch.arange(_whole(length + steps), device=self._device) <= places[..., None]
         mask = self._cache.live(0)[0].new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None]
         made: list[list[int]] = []
@@ -238,10 +238,12 @@ class _Batch:
             running = [i for i in running if values[i] != self.rows[i].stop and step + 1 < self.rows[i].left]
             if not running:
                 break
-            now, live = slice(step, step + 1), _whole(length + step + 1)
-            x = self._embedded(tokens[:, None]) + added[:, now]
+            live = _whole(length + step + 1)
+            # whole, since other strides would be compiled anew
+            at, biases = (self._places + step)[:, None], mask[..., step : step + 1, :live].contiguous()
+            x = self._embedded(tokens[:, None]) + added[step]
             for block, past in zip(self._model.blocks, self._cache.live(live), strict=True):
-                x = block(x, mask[..., now, :live], past, places[:, now])
+                x = block(x, biases, past, at)
             self._logits = self._model.head(x[:, -1])
         return [list(row) for row in zip(*made, strict=True)]
 

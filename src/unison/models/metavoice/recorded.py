@@ -137,13 +137,13 @@ class RecordedSteps:
                 self._noise = noise.new_zeros(len(self._made), *noise.shape[1:])
             self._noise[:steps] = noise
         self._step.zero_()
-        for _ in range(steps):
+        for step in range(steps):
             if self._play is not None:
                 self._play()
                 continue
             # the first step is no recording: kernels are compiled and libraries set up by it
             self._advance()
-            if self.logits.is_cuda:
+            if self.logits.is_cuda and step + 1 < steps:
                 self._play = record(self._advance)
         self._due += steps
         return self._made[:steps].t()
@@ -183,15 +183,16 @@ def _no_copies_kept() -> Iterator[None]:
 def record(step: Callable[[], None]) -> Callable[[], None]:
     """What plays the kernels that `step` launches, which are not run now."""
     graph, stream = torch.cuda.CUDAGraph(), _recording_stream(torch.cuda.current_device())
-    stream.wait_stream(torch.cuda.current_stream())
-    with _one_at_a_time, torch.cuda.stream(stream), _no_collection():
-        # what other threads do with the GPU meanwhile is their own
-        graph.capture_begin(capture_error_mode="thread_local")
-        try:
-            step()
-        finally:
-            graph.capture_end()
-    torch.cuda.current_stream().wait_stream(stream)
+    with _one_at_a_time, _no_collection():
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            # what other threads do with the GPU meanwhile is their own
+            graph.capture_begin(capture_error_mode="thread_local")
+            try:
+                step()
+            finally:
+                graph.capture_end()
+        torch.cuda.current_stream().wait_stream(stream)
     return graph.replay
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,8 +76,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         wrong = {
-            "guidance": not self.guidance >= 0,
-            "temperature": not self.temperature >= 0,
+            "guidance": not 0 <= self.guidance < math.inf,
+            "temperature": not 0 <= self.temperature < math.inf,
             "top_p": self.top_p is not None and not 0 < self.top_p <= 1,
             "top_k": self.top_k is not None and not self.top_k >= 1,
         }
