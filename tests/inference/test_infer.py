@@ -381,7 +381,7 @@ def test_control_c(fresh: Fresh, ckpt: str, tmp_path: Path) -> None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert err.rstrip().endswith("interrupted")
     assert "Traceback" not in err
     for path in (tmp_path / "o").glob("*.wav"):
