@@ -85,7 +85,6 @@ ALLOWED: dict[str, dict[str, str]] = {
     "models/metavoice/blocks.py": {
         "RMSNorm.forward": "a mean of squares overflows float16",
         "project": "which product is quick depends on the dtype that the policy chose",
-        "_ordered": "the same: a copy for the products in bfloat16",
     },
     "models/metavoice/sampling.py": {
         "probabilities": SAMPLING,

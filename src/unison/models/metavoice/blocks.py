@@ -16,7 +16,7 @@ _FEW = 4
 _SOME = 32
 """And in bfloat16."""
 _packed: WeakIdKeyDictionary = WeakIdKeyDictionary()
-"""For a weight its version, and what oneDNN multiplies by."""
+"""For a weight its dtype and version, and what oneDNN multiplies by."""
 
 
 def project(x: Tensor, weight: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def project(x: Tensor, weight: Tensor) -> Tensor:
     if by_columns:
         y = torch.mm(weight, several.t()).t()
     else:
-        y = torch.ops.mkldnn._linear_pointwise(several.to(dtype), _ordered(weight), None, "none", [], "")
+        y = torch.ops.mkldnn._linear_pointwise(several.to(dtype), _ordered(weight, dtype), None, "none", [], "")
     return y[:rows].contiguous().view(*x.shape[:-1], -1)
 
 
@@ -62,12 +62,12 @@ def _orders() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _ordered(weight: Tensor) -> Tensor:
-    """A weight as oneDNN multiplies by it; made anew when it has changed."""
-    version = (weight.data_ptr(), weight._version)
+def _ordered(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """A weight as oneDNN multiplies by it in `dtype`; made anew when it has changed."""
+    version = (dtype, weight.data_ptr(), weight._version)
     kept = _packed.get(weight)
     if kept is None or kept[0] != version:
-        ordered = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(torch.bfloat16), 1)
+        ordered = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype), 1)
         kept = _packed[weight] = (version, ordered)
     return kept[1]
 
