@@ -121,8 +121,7 @@ def joined(
         UnisonError: these are no adapters; they learnt on another base, or beside parts that it has not.
     """
     if contract.kind != KIND:
-        holds = contract.kind.replace("tts", "voice").replace("_", " ")
-        raise UnisonError(f"holds a {holds}, no adapters; `unison export adapters=separate` writes them")
+        raise UnisonError(f"holds {contract.content}, no adapters; `unison export adapters=separate` writes them")
     known = base_of(contract)
     if known.get("weights") != base.weights_digest:
         raise UnisonError(

@@ -162,7 +162,7 @@ ASKED = {
     "speaker removed": "1 only there: bert. Choose speakers.policy=extend",
     "speaker renamed": "1 only here: ann; 1 only there: anna. Choose speakers.policy=extend",
     "symbol added in front": "the base has no new; speakers.policy=extend appends them",
-    "another family": "holds a tts of the emotivoice family, and this run trains a tts of the metavoice family",
+    "another family": "holds a voice of the emotivoice family, and this run trains a voice of the metavoice family",
 }
 """What `init_from=` says in words of its own."""
 

@@ -51,7 +51,7 @@ class Contract:
     geometry: dict[str, int | float]
     """The fields of `AudioGeometry`."""
     kind: str = "tts"
-    """What is inside: `tts` (text to speech), `codec`, `speaker_encoder`."""
+    """What is inside: `tts` (text to speech), `codec`, `speaker_encoder`, `style_encoder`, `adapters`."""
     family: str = "emotivoice"
     """The model family."""
     labels: dict[str, list[str]] = field(default_factory=dict)
@@ -89,6 +89,11 @@ class Contract:
     def __post_init__(self) -> None:
         if not self.config_sha256:
             object.__setattr__(self, "config_sha256", text_digest(self.config))
+
+    @property
+    def content(self) -> str:
+        """What is inside, as a message calls it: a voice, a speaker encoder, adapters."""
+        return {"tts": "a voice", "adapters": "adapters"}.get(self.kind) or f"a {self.kind.replace('_', ' ')}"
 
     @property
     def digest(self) -> str:

@@ -48,7 +48,7 @@ def describe(contract: Contract) -> str:
     """The contract in sections of aligned lines; long lists are cut, with their lengths."""
     lists = {"speakers": contract.speakers, "symbols": contract.symbols}
     sections: dict[str, Mapping[str, Any]] = {
-        contract.kind.replace("_", " ").replace("tts", "voice"): {
+        contract.content.removeprefix("a "): {
             "kind": contract.kind,
             "family": contract.family,
             **{name: _listed(names) for name, names in lists.items() if names},

@@ -46,8 +46,9 @@ def write_emotivoice(config: ConvertConfig) -> None:
         raise UnisonError(f"ckpt={config.ckpt}: an exported folder only speaks; give the checkpoint that it came from")
     contract, weights = read_weights(found)
     if contract.family != "emotivoice":
-        holds = contract.kind.replace("_", " ")
-        raise UnisonError(f"ckpt={config.ckpt}: holds a {holds} of the {contract.family} family, no EmotiVoice")
+        raise UnisonError(
+            f"ckpt={config.ckpt}: holds {contract.content} of the {contract.family} family, no EmotiVoice"
+        )
     payload = read_checkpoint(found.path)
     sizes = _sizes(contract, weights)
     with torch.device("meta"):

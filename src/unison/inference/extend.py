@@ -75,7 +75,7 @@ def _voice(ckpt: str) -> tuple[ResolvedCkpt, Contract, dict[str, Tensor]]:
     found = resolve_ckpt(ckpt)
     contract, weights = read_weights(found)
     if contract.kind != "tts":
-        raise UnisonError(f"ckpt={ckpt}: holds a {contract.kind.replace('_', ' ')}, which has no names of speakers")
+        raise UnisonError(f"ckpt={ckpt}: holds {contract.content}, which has no names of speakers")
     return found, contract, weights
 
 

@@ -31,9 +31,10 @@ def load(ckpt: str | Path, device: str = "auto", precision: str | None = None, *
     Raises:
         UnisonError: the checkpoint is missing, damaged or not one of ours; device or precision are not to be had.
     """
-    kind = read_contract(resolve_ckpt(ckpt).path).kind
+    contract = read_contract(resolve_ckpt(ckpt).path)
+    kind = contract.kind
     if kind not in ("codec", *_ENCODERS):
         return synthesizer.load(ckpt, device, precision, **voice)
     if voice:
-        raise UnisonError([f"{name}: ckpt={ckpt} holds a {kind.replace('_', ' ')}, no voice" for name in voice])
+        raise UnisonError([f"{name}: ckpt={ckpt} holds {contract.content}, no voice" for name in voice])
     return load_codec(ckpt, device, precision) if kind == "codec" else load_encoder(ckpt, _ENCODERS[kind], device)

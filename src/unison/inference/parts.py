@@ -39,8 +39,8 @@ def trained_part(ckpt: str | Path, model: type[Model]) -> tuple[Contract, Model]
     contract, weights = read_state(found)
     kind = KINDS[model]
     if contract.kind != kind:
-        holds, wanted = (name.replace("_", " ") for name in (contract.kind, kind))
-        raise UnisonError(f"ckpt={ckpt}: holds a {holds}, expected a {wanted}; `train.py model={kind}` trains one")
+        wanted = f"a {kind.replace('_', ' ')}; `train.py model={kind}` trains one"
+        raise UnisonError(f"ckpt={ckpt}: holds {contract.content}, expected {wanted}")
     part = trained_voice(contract, weights, str(found.file))
     check_weights(weights, contract.weights_digest, str(found.file))
     assert isinstance(part, model)

@@ -322,7 +322,7 @@ def _family(contract: Contract, ckpt: str) -> type[Synthesizer]:
         base = f"<the voice of the weights {str(base_of(contract).get('weights'))[:12]}…>"
         raise UnisonError(f"ckpt={ckpt}: holds adapters without their base: ckpt={base} adapters={ckpt}")
     if contract.kind != "tts":
-        raise UnisonError(f"ckpt={ckpt}: holds a {contract.kind.replace('_', ' ')}, which speaks nothing by itself")
+        raise UnisonError(f"ckpt={ckpt}: holds {contract.content}, which speaks nothing by itself")
     if contract.family not in _FAMILIES:
         known = ", ".join(_FAMILIES)
         raise UnisonError(f"ckpt={ckpt}: of the {contract.family} family; this unison speaks {known}: install a newer")

@@ -349,7 +349,7 @@ def kind_problems(base: Contract, ours: Contract) -> list[str]:
     """Whether a base holds another kind of model than the run's."""
     if (base.kind, base.family) == (ours.kind, ours.family):
         return []
-    there, here = (f"a {c.kind.replace('_', ' ')} of the {c.family} family" for c in (base, ours))
+    there, here = (f"{c.content} of the {c.family} family" for c in (base, ours))
     return [f"holds {there}, and this run trains {here}: nothing of it fits"]
 
 
