@@ -20,8 +20,10 @@ from unison.models.metavoice.config import FirstStageConfig
 from unison.models.metavoice.first_stage import FirstStage
 
 MODEL = "metavoice_first"
-_FREE = ("dropout", "speaker_dropout", "joined_seconds", "guidance")
-"""Of a model's settings, those that its weights do not depend on."""
+_LEARNING = ("dropout", "speaker_dropout", "joined_seconds")
+"""Of a model's settings, those that are the run's own: how it learns."""
+_SPEAKING = ("guidance",)
+"""Those that are the base's unless they are typed: how it is spoken with."""
 
 
 def of_base(tree: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -48,7 +50,9 @@ def of_base(tree: DictConfig, overrides: Sequence[str]) -> DictConfig:
         model = first_stage_of(base)
     except UnisonError as error:
         raise UnisonError([f"init_from={tree.init_from}: {problem}" for problem in error.problems]) from error
-    sizes = {key: value for key, value in model.items() if key not in _FREE}
+    typed = {_key(override) for override in overrides}
+    free = {*_LEARNING, *(name for name in _SPEAKING if f"model.{name}" in typed)}
+    sizes = {key: value for key, value in model.items() if key not in free}
     theirs = OmegaConf.create({"model": sizes, "audio": base.geometry})
     if problems := [line for override in overrides if (line := _contradiction(override, tree, theirs, name))]:
         raise UnisonError(problems)
@@ -64,8 +68,7 @@ def first_stage_of(base: Contract) -> Mapping[str, Any]:
         UnisonError: it has none.
     """
     if base.family != "metavoice" or base.kind != "tts":
-        kind = base.kind.replace("_", " ").replace("tts", "voice")
-        raise UnisonError(f"holds a {kind} of the {base.family} family; finetune= goes on from a MetaVoice")
+        raise UnisonError(f"holds {base.content} of the {base.family} family; finetune= goes on from a MetaVoice")
     model: Any = OmegaConf.to_container(base.tree().model)
     if STAGES_OF_METAVOICE[model["name"]] == "first_stage":
         return dict(model)
@@ -99,9 +102,13 @@ def frozen(voice: nn.Module, finetune: object) -> list[str]:
     return []
 
 
+def _key(override: str) -> str:
+    return override.lstrip("+").partition("=")[0]
+
+
 def _contradiction(override: str, tree: DictConfig, theirs: DictConfig, name: str) -> str | None:
     """Why an override can't be had: it asks for other sizes or another geometry than the base's."""
-    key = override.lstrip("+").partition("=")[0]
+    key = _key(override)
     # model=metavoice_first says what is trained, and not of which sizes
     if key.partition(".")[0] not in theirs or override == f"model={MODEL}":
         return None

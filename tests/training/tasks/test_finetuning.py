@@ -14,15 +14,17 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from tests.conftest import QUICK, Command, trained
+from tests.inference.language_voice import made
 from unison.builders import build_voice, trained_voice
 from unison.config.finetune import FullConfig, LastBlocksConfig
+from unison.config.tree import compose_root
 from unison.contract.checkpoint import read_contract, read_weights, resolve_ckpt
 from unison.contract.exported import read_exported
 from unison.inference.synthesizer import load
 from unison.models.metavoice.config import FirstStageConfig
 from unison.models.metavoice.first_stage import FirstStage
 from unison.models.metavoice.voice import MetaVoice
-from unison.training.finetuning import frozen
+from unison.training.finetuning import frozen, of_base
 
 Make = Callable[..., DictConfig]
 SHORT = [
@@ -226,6 +228,17 @@ def test_frozen_by_name() -> None:
     }
     assert len(learning) == 1 + 2 * 6
     assert not frozen(voice, FullConfig())
+
+
+@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize(("typed", "guidance"), [([], 1.5), (["model.guidance=2"], 2.0)])
+def test_the_guidance_is_the_bases_unless_typed(
+    tmp_path: Path, second: bool, typed: list[str], guidance: float
+) -> None:
+    base = made(tmp_path / "base.ckpt", second, guidance=1.5)
+    overrides = ["finetune=full", f"init_from={base}", "model=metavoice_first", "model.dropout=0.3", *typed]
+    model = of_base(compose_root("train", overrides), overrides).model
+    assert (model.guidance, model.hidden, model.dropout) == (guidance, 32, 0.3)
 
 
 def test_what_does_not_fit_is_named(
