@@ -67,6 +67,8 @@ ALLOWED: dict[str, dict[str, str]] = {
     "models/emotivoice/spans.py": {"Spans.of_pitch": "F0 in hertz has more digits than 16 bits"},
     "models/metavoice/kernels.py": {
         "Matrix.__init__": "the factors of quantised rows, beside sums in float32",
+        "Matrix.added_to": (squares := "sums of squares, by which a norm divides"),
+        "embed": squares,
         "attend": "sums over positions, and what they are divided by",
     },
     "models/metavoice/recorded.py": {"RecordedSteps.__init__": SAMPLING},

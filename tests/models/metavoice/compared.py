@@ -56,6 +56,23 @@ def block(dtype: torch.dtype) -> TransformerBlock:
     return made
 
 
+def begun(norm: RMSNorm, x: Tensor, dtype: torch.dtype, parts: int = 1) -> kernels.Normed:
+    """As whoever writes rows leaves them, in float32: their squares are summed in so many parts."""
+    squares = x.float().square().unflatten(1, (parts, -1)).sum(-1).t().contiguous()
+    return kernels.Normed(norm, (x.float() * norm.weight.float() / room(dtype)).to(dtype), squares)
+
+
+def ended(normed: kernels.Normed) -> Tensor:
+    """Normalised rows."""
+    mean = normed.squares.sum(0)[:, None] / normed.gained.shape[1]
+    return normed.gained.float() * room(normed.gained.dtype) / (mean + normed.norm.eps).sqrt()
+
+
+def room(dtype: torch.dtype) -> float:
+    """What a value is divided by until it is normalised."""
+    return 32.0 if dtype is torch.float16 else 1.0
+
+
 def distance(made: TransformerBlock, rows: int, held: torch.dtype, dtype: torch.dtype) -> float:
     """Of the fused step, what it writes into the cache included, by the largest value.
 
@@ -70,14 +87,17 @@ def distance(made: TransformerBlock, rows: int, held: torch.dtype, dtype: torch.
     # what is not seen would be
     past.masked_fill_(~seen[None, :, None, :, None], 100)
     other = past.clone()
+    following, norm = RMSNorm(HIDDEN, 1e-5), made.attention_norm
+    assert isinstance(norm, RMSNorm)
+    torch.nn.init.normal_(following.weight, 1, 0.3)
     with torch.inference_mode(), torch.autocast(DEVICE, dtype, enabled=held is not dtype):
         expected = made(x[:, None], mask, past, places[:, None])[:, 0]
-        found = kernels.FusedBlock(made, dtype)(x, other, places)
+        found, normed = kernels.FusedBlock(made, following, dtype)(x, begun(norm, x, dtype), other, places)
 
     def apart(one: Tensor, two: Tensor) -> float:
         return float((one.float() - two.float()).abs().max() / one.float().abs().max())
 
-    return max(apart(expected, found), 10 * apart(past, other))
+    return max(apart(expected, found), 10 * apart(past, other), apart(following(expected), ended(normed)))
 
 
 def product(rows: int, many: int = 4096, bits: str | None = None) -> float:
@@ -90,14 +110,14 @@ def product(rows: int, many: int = 4096, bits: str | None = None) -> float:
     """
     made = SwiGLU(1024, 16).half()
     torch.nn.init.normal_(made.up.weight, std=0.05)
-    norm, x = RMSNorm(1024, 1e-5), 3000 * torch.randn(rows, 1024)
+    norm, x = RMSNorm(1024, 1e-5).requires_grad_(False), 3000 * torch.randn(rows, 1024)
     torch.nn.init.normal_(norm.weight, 20, 0.3)
     if bits is not None:
         quantize(made, bits)
     kernels._MANY = many
     weight: Any = made.up.weight
     found = kernels.Matrix(weight, torch.float16).product(
-        x, x.new_empty(rows, made.down.in_features), norm=norm, gated=True
+        begun(norm, x, torch.float16, parts=8 if rows == 2 else 1), x.new_empty(rows, made.down.in_features), gated=True
     )
     whole = weight.detach() if bits is None else weight.dequantize()
     gate, gated = (norm(x) @ whole.float().t()).chunk(2, -1)
@@ -134,13 +154,16 @@ def chosen() -> list[list[int]]:
 
 
 def embedded(dtype: torch.dtype, sources: Tensor | None) -> float:
-    """How far what the blocks read is from the sum that it is."""
+    """How far what the blocks read is from the sum that it is, and the norm that is begun from a norm."""
     table, positions = torch.randn(50, 24).to(dtype), torch.randn(9, 24).to(dtype)
     speakers, places = torch.randn(3, 24).to(dtype), torch.tensor([6, 0, 12])
     tokens = torch.tensor([7, 49, 0]) if sources is None else torch.tensor([7, 49])
-    found = kernels.embed(tokens, sources, table, positions, places, speakers)
+    norm = RMSNorm(24, 1e-5).requires_grad_(False)
+    torch.nn.init.normal_(norm.weight, 1, 0.3)
+    found, normed = kernels.embed(tokens, sources, table, positions, places, speakers, norm, dtype)
     expected = table[tokens if sources is None else tokens[sources]] + positions[torch.tensor([6, 0, 8])] + speakers
-    return float((found.float() - expected.float()).abs().max())
+    apart = [(found, expected), (ended(normed), norm(found))]
+    return max(float((one.float() - other.float()).abs().max()) for one, other in apart)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,17 @@ class FirstStage(nn.Module):
         """See `forward`."""
         return self(tokens, speaker)
 
+    def embedded(self, tokens: Tensor, places: Tensor, speakers: Tensor) -> Tensor:
+        """What the blocks read, [R, T, hidden].
+
+        Args:
+            tokens: [R, T].
+            places: [R or 1, T], at which position each is; beyond the last it has that one's.
+            speakers: [R, hidden], projected.
+        """
+        at = places.clamp(max=self.config.max_positions - 1)
+        return self.embedding(tokens) + self.positions(at) + speakers[:, None]
+
     def projected(self, speaker: Tensor) -> Tensor:
         """Speakers [B, speaker_dim] as they are added to the embeddings, [B, hidden]."""
         return self.speaker(speaker.to(self.speaker.weight.dtype))

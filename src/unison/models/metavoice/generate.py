@@ -11,13 +11,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from unison.models.metavoice.blocks import TransformerBlock
 from unison.models.metavoice.cache import KeyValueCache
@@ -177,7 +174,7 @@ class _Batch:
         first = model.blocks[0]
         assert isinstance(first, TransformerBlock)
         begin = torch.stack([row.request.tokens[:1].to(device) for row in rows])
-        written = first.written(self._embedded(begin) + self._added(torch.zeros_like(begin[:1])))
+        written = first.written(model.embedded(self._of_rows(begin), torch.zeros_like(begin[:1]), self._speakers))
         # what is done may be decoded on to the end of a piece
         self._cache = KeyValueCache(written, len(model.blocks), _whole(model.config.max_positions + overrun))
         self._logits = self._read_prompts()
@@ -195,8 +192,7 @@ class _Batch:
             rows = [row for row, own in enumerate(lengths) if own == length]
             tokens = torch.stack([self.rows[sources[row]].request.tokens.to(self._device) for row in rows])
             places, at = torch.arange(length, device=self._device)[None], torch.tensor(rows, device=self._device)
-            x = F.embedding(tokens, self._model.embedding.weight) + self._model.positions(places)
-            x = x + self._speakers[at][:, None]
+            x = self._model.embedded(tokens, places, self._speakers[at])
             for block, past in zip(self._model.blocks, self._cache.live(length), strict=True):
                 held = past.new_empty(2, len(rows), *past.shape[2:])
                 x = block(x, None, held, places)
@@ -225,7 +221,6 @@ class _Batch:
     def _watched(self, steps: int, noise: Tensor | None) -> list[list[int]]:
         """Tokens of every request, until all are done or there are so many."""
         places, length = self._places[:, None] + torch.arange(steps, device=self._device), self._length()
-        added = self._added(places).split(1, 1)
         seen = torch.arange(_whole(length + steps), device=self._device) <= places[..., None]
         mask = self._cache.live(0)[0].new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None]
         made: list[list[int]] = []
@@ -240,8 +235,8 @@ class _Batch:
                 break
             live = _whole(length + step + 1)
             # whole, since other strides would be compiled anew
-            at, biases = (self._places + step)[:, None], mask[..., step : step + 1, :live].contiguous()
-            x = self._embedded(tokens[:, None]) + added[step]
+            at, biases = places[:, step : step + 1].contiguous(), mask[..., step : step + 1, :live].contiguous()
+            x = self._model.embedded(self._of_rows(tokens)[:, None], at, self._speakers)
             for block, past in zip(self._model.blocks, self._cache.live(live), strict=True):
                 x = block(x, biases, past, at)
             self._logits = self._model.head(x[:, -1])
@@ -256,8 +251,8 @@ class _Batch:
             self._recorded = RecordedSteps(
                 layers,
                 self._sampler,
-                self._guided,
-                self._read if layers.kernels is None else partial(self._read_at_once, layers.kernels),
+                self._sources,
+                self._speakers,
                 past,
                 self._logits,
                 torch.stack(allowed) if allowed else None,
@@ -280,24 +275,9 @@ class _Batch:
         """Go on without these requests."""
         self._keep([i for i, row in enumerate(self.rows) if row.number not in numbers])
 
-    def _embedded(self, tokens: Tensor) -> Tensor:
-        """Tokens [B, T] of the requests, as the rows read them: [B + G, T, hidden]."""
-        return F.embedding(tokens if self._sources is None else tokens[self._sources], self._model.embedding.weight)
-
-    def _read(self, tokens: Tensor, places: Tensor) -> Tensor:
-        """Tokens [B] that come at places [B + G], as the rows read them: [B + G, hidden]."""
-        return (self._embedded(tokens[:, None]) + self._added(places[:, None]))[:, 0]
-
-    def _read_at_once(self, kernels: ModuleType, tokens: Tensor, places: Tensor) -> Tensor:
-        """What `_read` gives, by one kernel."""
-        model = self._model
-        table, positions = model.embedding.weight, model.positions.weight
-        return kernels.embed(tokens, self._sources, table, positions, places, self._speakers)
-
-    def _added(self, places: Tensor) -> Tensor:
-        """Positions and speakers of the rows at places [B + G or 1, T]: [B + G, T, hidden]."""
-        # what is done may be decoded on beyond the last
-        return self._model.positions(places.clamp(max=self._model.config.max_positions - 1)) + self._speakers[:, None]
+    def _of_rows(self, requests: Tensor) -> Tensor:
+        """Of the requests [B, …] to of the rows [B + G, …]."""
+        return requests if self._sources is None else requests[self._sources]
 
     def _length(self) -> int:
         """Places that are written, of the longest row."""

@@ -1,8 +1,9 @@
 """A step of decoding on a GPU, in Triton: products of few rows, and attention from one position.
 
 A step's time is that of reading the weights once, and of what every kernel takes to begin and end. So a product takes
-normalisation, gate and sum along, a block is five kernels, and weights of 8 bits are read as they are, where torch
-writes them out in 16 first. Products are the tensor cores': to multiply and add one by one takes longer than to read.
+gate and sum along, a block is five kernels, and weights of 8 bits are read as they are, where torch writes them out in
+16 first. Products are the tensor cores': to multiply and add one by one takes longer than to read. Whoever writes rows
+begins the norm that comes next, which would otherwise be begun by every program that reads them.
 From Hopper on a kernel begins while the one before ends (programmatic dependent launch), and waits for what that wrote
 when it has read what is small and does not depend on it. To let it begin any earlier, or to ask for weights ahead, was
 slower.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,9 +28,9 @@ from unison.models.metavoice.sampling import Sampler
 MOST_ROWS = 16
 """Up to which a block here is quicker than torch's, on a GPU with memory enough; see `most_rows`."""
 _FEWER_ROWS, _SHARED_BYTES = 4, 160_000
-"""Rows whose products fit the shared memory of every GPU, and most bytes of it that a product of more takes."""
-_PARTS = 4
-"""Warps of a product's program, which share the inputs among them."""
+"""Rows whose products fit the shared memory of every GPU, and bytes of it from which on those of more do."""
+_WARPS = 4
+"""Of a product's program, which share the inputs among them."""
 _MANY = 4096
 """Outputs from which on there are programs enough for all of the GPU with 16 outputs each; otherwise they have 8."""
 _SPAN, _SPANS = 32, 64
@@ -69,20 +71,26 @@ def _plain(layer: nn.Module) -> bool:
     return type(layer.weight) is nn.Parameter or getattr(layer.weight, "qdata", layer.weight).dtype == torch.int8
 
 
-def tiles(rows: int, n_out: int, x_bytes: int, weight_bytes: int, gated: bool) -> tuple[int, int, int]:
+def tiles(n_out: int, weight_bytes: int) -> tuple[int, int, int]:
     """Outputs of a product's program, inputs that each of its warps takes at a time, and how many times are on the way.
 
     Args:
-        rows: a power of 2.
         n_out: outputs in all.
-        x_bytes: of each value that is multiplied.
         weight_bytes: of each weight.
-        gated: two weights for an output.
     """
     # of those that were measured, what keeps enough on its way
-    n_outs, n_ins, stages = (16, 128 // weight_bytes, 3) if n_out >= _MANY else (8, 128, 2 + 4 // weight_bytes)
-    held = _PARTS * n_ins * (rows * x_bytes + (1 + gated) * n_outs * weight_bytes)
-    return n_outs, n_ins, min(stages, _SHARED_BYTES // held)
+    return (16, 128 // weight_bytes, 3) if n_out >= _MANY else (8, 128, 2 + 4 // weight_bytes)
+
+
+@dataclass(frozen=True)
+class Normed:
+    """Rows of which a norm is begun: the product that reads them divides its results by their root mean square."""
+
+    norm: RMSNorm
+    gained: Tensor
+    """[R, C], times the norm's gains."""
+    squares: Tensor
+    """[P, R], float32: the sum of the squares of each of P parts of a row."""
 
 
 class Matrix:
@@ -97,49 +105,64 @@ class Matrix:
         values, scale = getattr(weight, "qdata", None), getattr(weight, "scale", None)
         self.values: Tensor = (weight.detach().to(dtype) if values is None else values).contiguous()
         self.scale: Tensor | None = None if scale is None else scale.flatten().float().contiguous()
-        self._dtype = getattr(tl, str(dtype).removeprefix("torch."))
+        self._dtype = dtype
 
-    def product(
-        self,
-        x: Tensor,
-        out: Tensor,
-        norm: RMSNorm | None = None,
-        gated: bool = False,
-        added: Tensor | None = None,
-    ) -> Tensor:
+    def product(self, x: Tensor | Normed, out: Tensor, gated: bool = False) -> Tensor:
         """What `F.linear` makes of x [R, I], in `out` [R, O], which is given back.
 
         Args:
-            norm: normalises x first.
+            x: in the products' dtype.
             gated: the first half of the rows gates the second by SiLU, which leaves [R, O / 2].
-            added: [R, O], to which the product is added.
         """
-        (rows, n_in), n_out = x.shape, out.shape[1]
-        held = triton.next_power_of_2(rows)
-        n_outs, n_ins, stages = tiles(held, n_out, x.itemsize, self.values.itemsize, gated)
+        self._launch(x, out, gated)
+        return out
+
+    def added_to(self, before: Tensor, x: Tensor, norm: RMSNorm) -> tuple[Tensor, Normed]:
+        """The sum of rows [R, O] and of what `F.linear` makes of x [R, I], and of that the norm begun.
+
+        Args:
+            x: in the products' dtype.
+        """
+        rows, n_out = before.shape
+        out, gained = torch.empty_like(before), before.new_empty(rows, n_out, dtype=self._dtype)
+        n_outs, _, _ = tiles(n_out, self.values.itemsize)
+        squares = before.new_empty(triton.cdiv(n_out, n_outs), rows, dtype=torch.float32)
+        normed = Normed(norm, gained, squares)
+        self._launch(x, out, False, before, normed)
+        return out, normed
+
+    def _launch(
+        self, x: Tensor | Normed, out: Tensor, gated: bool, added: Tensor | None = None, normed: Normed | None = None
+    ) -> None:
+        values, squares, eps = (x.gained, x.squares, x.norm.eps) if isinstance(x, Normed) else (x, None, 0.0)
+        (rows, n_in), n_out = values.shape, out.shape[1]
+        n_outs, n_ins, stages = tiles(n_out, self.values.itemsize)
         _product[(triton.cdiv(n_out, n_outs),)](
-            x,
+            values,
             self.values,
             self.scale,
-            None if norm is None else norm.weight,
+            squares,
             added,
             out,
+            None if normed is None else normed.norm.weight,
+            None if normed is None else normed.gained,
+            None if normed is None else normed.squares,
             rows,
             n_in,
             n_out,
-            0.0 if norm is None else norm.eps,
-            ROWS=held,
+            0 if squares is None else len(squares),
+            eps,
+            ROWS=triton.next_power_of_2(rows),
             OUTS=n_outs,
             INS=n_ins,
-            PARTS=_PARTS,
+            WARPS=_WARPS,
             STAGES=stages,
-            EVEN=not (rows & (rows - 1) or n_out % n_outs or n_in % (_PARTS * n_ins)),
+            PARTS=1 if squares is None else triton.next_power_of_2(len(squares)),
+            EVEN=not (rows & (rows - 1) or n_out % n_outs or n_in % (_WARPS * n_ins)),
             GATED=gated,
-            DTYPE=self._dtype,
-            num_warps=_PARTS,
-            **_overlap(x.device),
+            num_warps=_WARPS,
+            **_overlap(values.device),
         )
-        return out
 
 
 class FusedBlock:
@@ -147,39 +170,46 @@ class FusedBlock:
 
     Args:
         block: whose weights it takes; see `fusable`.
+        following: the norm of what comes after it.
         dtype: of products, keys and values.
     """
 
-    def __init__(self, block: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, block: nn.Module, following: nn.Module, dtype: torch.dtype) -> None:
         assert isinstance(block, TransformerBlock)
         assert isinstance(block.ffn, SwiGLU)
-        self._block, self._dtype = block, dtype
+        assert isinstance(block.ffn_norm, RMSNorm)
+        assert isinstance(following, RMSNorm)
+        self._ffn_norm, self._following, self._dtype = block.ffn_norm, following, dtype
         attention, ffn = block.attention, block.ffn
         self._qkv, self._out = Matrix(attention.qkv.weight, dtype), Matrix(attention.out.weight, dtype)
         self._up, self._down = Matrix(ffn.up.weight, dtype), Matrix(ffn.down.weight, dtype)
         self._arrived = torch.zeros(MOST_ROWS * attention.heads, dtype=torch.int32, device=attention.out.weight.device)
 
-    def __call__(self, x: Tensor, past: Tensor, places: Tensor) -> Tensor:
-        """[R, C] to [R, C].
+    def __call__(self, x: Tensor, normed: Normed, past: Tensor, places: Tensor) -> tuple[Tensor, Normed]:
+        """[R, C] to [R, C], each with the norm begun that comes next.
 
         Args:
             past: keys and values [2, R, H, L, D]; those of x are written into it.
             places: [R], where.
         """
-        attention_norm, ffn_norm = self._block.attention_norm, self._block.ffn_norm
-        assert isinstance(attention_norm, RMSNorm)
-        assert isinstance(ffn_norm, RMSNorm)
-        dtype, width = self._dtype, self._up.values.shape[0] // 2
-        qkv = self._qkv.product(x, x.new_empty(len(x), 3 * x.shape[1], dtype=past.dtype), norm=attention_norm)
-        x = self._out.product(attend(qkv, past, places, self._arrived), torch.empty_like(x), added=x)
-        inner = self._up.product(x, x.new_empty(len(x), width, dtype=dtype), norm=ffn_norm, gated=True)
-        return self._down.product(inner, torch.empty_like(x), added=x)
+        (rows, size), width = x.shape, self._up.values.shape[0] // 2
+        qkv = self._qkv.product(normed, x.new_empty(rows, 3 * size, dtype=self._dtype))
+        x, normed = self._out.added_to(x, attend(qkv, past, places, self._arrived), self._ffn_norm)
+        inner = self._up.product(normed, x.new_empty(rows, width, dtype=self._dtype), gated=True)
+        return self._down.added_to(x, inner, self._following)
 
 
 def embed(
-    tokens: Tensor, sources: Tensor | None, table: Tensor, positions: Tensor, places: Tensor, speakers: Tensor
-) -> Tensor:
-    """What the blocks read, [R, C], in one kernel: the sum of a token, its position and the row's speaker.
+    tokens: Tensor,
+    sources: Tensor | None,
+    table: Tensor,
+    positions: Tensor,
+    places: Tensor,
+    speakers: Tensor,
+    norm: nn.Module,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Normed]:
+    """What the blocks read, [R, C], the sum of a token, its position and the row's speaker, and the first norm begun.
 
     Args:
         tokens: [B].
@@ -188,9 +218,13 @@ def embed(
         positions: [P, C], of positions.
         places: [R], at which position a row is; beyond the last it has that one's.
         speakers: [R, C].
+        norm: of the first block.
+        dtype: of products.
     """
+    assert isinstance(norm, RMSNorm)
     rows, size = speakers.shape
     out = table.new_empty(rows, size)
+    normed = Normed(norm, torch.empty_like(out, dtype=dtype), out.new_empty(1, rows, dtype=torch.float32))
     _embed[(rows,)](
         tokens,
         sources,
@@ -199,12 +233,15 @@ def embed(
         places,
         speakers,
         out,
+        norm.weight,
+        normed.gained,
+        normed.squares,
         len(positions) - 1,
         size,
         SIZE=triton.next_power_of_2(size),
         num_warps=4,
     )
-    return out
+    return out, normed
 
 
 def attend(qkv: Tensor, past: Tensor, places: Tensor, arrived: Tensor) -> Tensor:
@@ -299,65 +336,65 @@ def _product(
     x,
     weight,
     scale,
-    norm,
+    squares,
     added,
     out,
+    gains,
+    gained,
+    own_squares,
     rows,
     n_in,
     n_out,
+    parts,
     eps,
     ROWS: tl.constexpr,
     OUTS: tl.constexpr,
     INS: tl.constexpr,
-    PARTS: tl.constexpr,
+    WARPS: tl.constexpr,
     STAGES: tl.constexpr,
+    PARTS: tl.constexpr,
     EVEN: tl.constexpr,
     GATED: tl.constexpr,
-    DTYPE: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     other: tl.constexpr = None if EVEN else 0
-    # what is normalised at the end may be larger than float16 has room for before
-    room: tl.constexpr = 32.0 if tl.float16 == DTYPE else 1.0
     row, outs = tl.arange(0, ROWS), tl.program_id(0) * OUTS + tl.arange(0, OUTS)
     there, wanted = row < rows, outs < n_out
-    to, kept = row[:, None] * n_out + outs[None, :], there[:, None] & wanted[None, :]
+    to, kept = row[None, :] * n_out + outs[:, None], there[None, :] & wanted[:, None]
     # read now, since nothing but waiting would go on while they are read at the end
     if scale is not None:
-        factors = tl.load(scale + outs, mask=wanted, other=0)[None, :]
+        factors = tl.load(scale + outs, mask=wanted, other=0)[:, None]
         if GATED:
-            gated_factors = tl.load(scale + n_out + outs, mask=wanted, other=0)[None, :]
+            gated_factors = tl.load(scale + n_out + outs, mask=wanted, other=0)[:, None]
+    if gains is not None:
+        gain = tl.load(gains + outs, mask=wanted, other=0).to(tl.float32)[:, None]
     if OVERLAP:
         gdc_wait()
+    if squares is not None:
+        part = tl.arange(0, PARTS)[:, None]
+        summands = tl.load(squares + part * rows + row[None, :], mask=(part < parts) & there[None, :], other=0)
     if added is not None:
         before = tl.load(added + to, mask=kept, other=0).to(tl.float32)
-    # a product of matrices side by side: each is one warp's, and has its own part of the inputs
-    sums = tl.zeros((PARTS, ROWS, OUTS), tl.float32)
-    gated = tl.zeros((PARTS, ROWS, OUTS), tl.float32)
-    squares = tl.zeros((PARTS, ROWS, INS), tl.float32)
-    for start in tl.range(0, n_in, PARTS * INS, num_stages=STAGES):
-        ins = start + tl.arange(0, PARTS)[:, None] * INS + tl.arange(0, INS)[None, :]
-        at, given = outs[None, None, :] * n_in + ins[:, :, None], ins < n_in
+    # Products of matrices side by side: each is one warp's, and has its own part of the inputs. The weights come first,
+    # since the tensor cores take 16 rows of what comes first and 8 columns of the other.
+    sums = tl.zeros((WARPS, OUTS, ROWS), tl.float32)
+    gated = tl.zeros((WARPS, OUTS, ROWS), tl.float32)
+    for start in tl.range(0, n_in, WARPS * INS, num_stages=STAGES):
+        ins = start + tl.arange(0, WARPS)[:, None] * INS + tl.arange(0, INS)[None, :]
+        at, given = outs[None, :, None] * n_in + ins[:, None, :], ins < n_in
         # where all is there no masks, which takes a few hundredths less
-        held = None if EVEN else wanted[None, None, :] & given[:, :, None]
-        seen = None if EVEN else there[None, :, None] & given[:, None, :]
-        weights = tl.load(weight + at, mask=held, other=other).to(DTYPE)
-        values = tl.load(x + row[None, :, None] * n_in + ins[:, None, :], mask=seen, other=other)
-        if norm is not None:
-            values = values.to(tl.float32)
-            squares += values * values
-            gains = tl.load(norm + ins, mask=None if EVEN else given, other=other).to(tl.float32) / room
-            values *= gains[:, None, :]
-        values = values.to(DTYPE)
-        sums = tl.dot(values, weights, sums)
+        held = None if EVEN else wanted[None, :, None] & given[:, None, :]
+        seen = None if EVEN else there[None, None, :] & given[:, :, None]
+        values = tl.load(x + row[None, None, :] * n_in + ins[:, :, None], mask=seen, other=other)
+        sums = tl.dot(tl.load(weight + at, mask=held, other=other).to(values.dtype), values, sums)
         if GATED:
-            weights = tl.load(weight + n_out * n_in + at, mask=held, other=other).to(DTYPE)
-            gated = tl.dot(values, weights, gated)
+            weights = tl.load(weight + n_out * n_in + at, mask=held, other=other).to(values.dtype)
+            gated = tl.dot(weights, values, gated)
     if OVERLAP:
         gdc_launch_dependents()
     root = 1.0
-    if norm is not None:
-        root = room * tl.rsqrt(tl.sum(tl.sum(squares, 2), 0) / n_in + eps)[:, None]
+    if squares is not None:
+        root = _room(x.dtype.element_ty) * tl.rsqrt(tl.sum(summands, 0) / n_in + eps)[None, :]
     y = tl.sum(sums, 0) * root
     if scale is not None:
         y *= factors
@@ -368,11 +405,41 @@ def _product(
         y *= tl.sigmoid(y) * z
     if added is not None:
         y += before
-    tl.store(out + to, y.to(out.dtype.element_ty), mask=kept)
+    y = y.to(out.dtype.element_ty)
+    tl.store(out + to, y, mask=kept)
+    if gains is not None:
+        y = y.to(tl.float32)
+        tl.store(gained + to, _begun(y, gain, gained.dtype.element_ty), mask=kept)
+        tl.store(own_squares + tl.program_id(0) * rows + row, tl.sum(y * y, 0), mask=there)
 
 
 @triton.jit
-def _embed(tokens, sources, table, positions, places, speakers, out, last, size, SIZE: tl.constexpr):
+def _begun(x, gain, dtype: tl.constexpr):
+    return (x * gain / _room(dtype)).to(dtype)
+
+
+@triton.jit
+def _room(dtype: tl.constexpr):
+    # what is divided by its root mean square in the end may be larger than float16 has room for before
+    return 32.0 if dtype == tl.float16 else 1.0
+
+
+@triton.jit
+def _embed(
+    tokens,
+    sources,
+    table,
+    positions,
+    places,
+    speakers,
+    out,
+    gains,
+    gained,
+    squares,
+    last,
+    size,
+    SIZE: tl.constexpr,
+):
     row = tl.program_id(0)
     source = row
     if sources is not None:
@@ -384,7 +451,12 @@ def _embed(tokens, sources, table, positions, places, speakers, out, last, size,
     x = tl.load(positions + position * size + at, mask=may, other=0).to(tl.float32)
     x += tl.load(speakers + row * size + at, mask=may, other=0).to(tl.float32)
     x += tl.load(table + token * size + at, mask=may, other=0).to(tl.float32)
-    tl.store(out + row * size + at, x.to(out.dtype.element_ty), mask=may)
+    x = x.to(out.dtype.element_ty)
+    tl.store(out + row * size + at, x, mask=may)
+    x = x.to(tl.float32)
+    gain = tl.load(gains + at, mask=may, other=0).to(tl.float32)
+    tl.store(gained + row * size + at, _begun(x, gain, gained.dtype.element_ty), mask=may)
+    tl.store(squares + row, tl.sum(x * x, 0))
 
 
 @triton.jit

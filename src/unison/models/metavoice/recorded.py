@@ -13,12 +13,11 @@ import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from unison.models.metavoice.blocks import RMSNorm
 from unison.models.metavoice.sampling import Sampler
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class StepLayers:
-    """The blocks and the head of a first stage, as a step on a GPU runs them.
+    """A first stage from the next tokens to the logits after them, as a step on a GPU runs it.
 
     Args:
         model: the first stage.
@@ -34,7 +33,7 @@ class StepLayers:
     """
 
     def __init__(self, model: FirstStage, dtype: torch.dtype) -> None:
-        self._model = model
+        self._model, self._dtype = model, dtype
         self.kernels: ModuleType | None = None
         """What is written for CUDA; None elsewhere."""
         self._few = 0
@@ -46,30 +45,47 @@ class StepLayers:
         self.kernels = kernels
         if dtype.itemsize == 2 and kernels.fusable(model.blocks):
             self._few = kernels.most_rows(model.embedding.weight.device)
-            self._blocks = [kernels.FusedBlock(block, dtype) for block in model.blocks]
+            blocks: list[Any] = list(model.blocks)
+            following = [*(block.attention_norm for block in blocks[1:]), model.norm]
+            self._blocks = [kernels.FusedBlock(*both, dtype) for both in zip(blocks, following, strict=True)]
+            self._first_norm = blocks[0].attention_norm
             self._head = kernels.Matrix(model.embedding.weight, dtype)
 
-    def __call__(self, x: Tensor, past: Sequence[Tensor], places: Tensor, logits: Tensor) -> None:
-        """Writes `logits` [R, V], in float32, which come after x [R, C].
+    def __call__(
+        self,
+        tokens: Tensor,
+        sources: Tensor | None,
+        speakers: Tensor,
+        past: Sequence[Tensor],
+        places: Tensor,
+        logits: Tensor,
+    ) -> None:
+        """Writes `logits` [R, V], in float32.
 
         Args:
-            past: of every block, keys and values [2, R, H, L, D], which those of x are written into.
+            tokens: [B], of the requests.
+            sources: [R], the request of every row; None where they are the requests.
+            speakers: [R, C], projected.
+            past: of every block, keys and values [2, R, H, L, D], which the tokens' are written into.
             places: [R], where.
         """
-        if len(x) <= self._few:
+        model = self._model
+        if self.kernels is not None and len(speakers) <= self._few:
+            tables = model.embedding.weight, model.positions.weight
+            x, normed = self.kernels.embed(tokens, sources, *tables, places, speakers, self._first_norm, self._dtype)
             for fused, held in zip(self._blocks, past, strict=True):
-                x = fused(x, held, places)
-            assert isinstance(self._model.norm, RMSNorm)
-            self._head.product(x, logits, norm=self._model.norm)
+                x, normed = fused(x, normed, held, places)
+            self._head.product(normed, logits)
             return
-        seen = torch.arange(past[0].shape[3], device=x.device) <= places[:, None]
+        seen = torch.arange(past[0].shape[3], device=places.device) <= places[:, None]
         mask = past[0].new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None, None]
-        x = x[:, None]
         with _no_copies_kept():
-            for block, held in zip(self._model.blocks, past, strict=True):
+            own = tokens if sources is None else tokens[sources]
+            x = model.embedded(own[:, None], places[:, None], speakers)
+            for block, held in zip(model.blocks, past, strict=True):
                 # not its compiled form, which may be a recording itself
                 x = block.forward(x, mask, held, places[:, None])
-            logits.copy_(self._model.head(x[:, 0]))
+            logits.copy_(model.head(x[:, 0]))
 
 
 def _has_kernels(device: torch.device) -> bool:
@@ -85,8 +101,8 @@ class RecordedSteps:
     Args:
         layers: the model's.
         sampler: of the batch's requests.
-        guided: [G], the requests that are guided, whose second rows come last; None for none.
-        embedded: from tokens [B] and places [R] to what the layers read, [R, C].
+        sources: [R], the request of every row: of B, then of those that are guided; None where none is.
+        speakers: [R, C], projected.
         past: of every block, keys and values [2, R, H, L, D].
         logits: [R, V], after what has been decoded.
         allowed: which tokens may come [K, B, V] at the steps 0, 1, … modulo K; None for all.
@@ -99,8 +115,8 @@ class RecordedSteps:
         self,
         layers: StepLayers,
         sampler: Sampler,
-        guided: Tensor | None,
-        embedded: Callable[[Tensor, Tensor], Tensor],
+        sources: Tensor | None,
+        speakers: Tensor,
         past: Sequence[Tensor],
         logits: Tensor,
         allowed: Tensor | None,
@@ -109,7 +125,7 @@ class RecordedSteps:
         piece: int,
     ) -> None:
         device = logits.device
-        self._layers, self._sampler, self._guided, self._embedded = layers, sampler, guided, embedded
+        self._layers, self._sampler, self._sources, self._speakers = layers, sampler, sources, speakers
         self._past, self._allowed = past, allowed
         self.logits = logits.float()
         self._moves = torch.cat((places, places.new_zeros(1)))
@@ -119,11 +135,14 @@ class RecordedSteps:
         """Which tokens may come at the first step of a run."""
         self._made = torch.zeros(piece, sampler.requests, dtype=torch.long, device=device)
         self._noise: Tensor | None = None
+        self._guided: Tensor | None = None
+        """[G], the requests that are guided."""
         self._second: Tensor | None = None
         """[B], the second row of each request, -1 for none."""
-        if guided is not None:
+        if sources is not None:
+            self._guided = sources[sampler.requests :]
             self._second = torch.full((sampler.requests,), -1, device=device)
-            self._second[guided] = torch.arange(sampler.requests, len(logits), device=device)
+            self._second[self._guided] = torch.arange(sampler.requests, len(logits), device=device)
         self._play: Callable[[], None] | None = None
 
     def run(self, steps: int, noise: Tensor | None) -> Tensor:
@@ -150,7 +169,7 @@ class RecordedSteps:
 
     def _advance(self) -> None:
         """One step, with nothing that the host has to know."""
-        self._layers(self._embedded(self._next(), self._places), self._past, self._places, self.logits)
+        self._layers(self._next(), self._sources, self._speakers, self._past, self._places, self.logits)
         self._moves += 1
 
     def _next(self) -> Tensor:
