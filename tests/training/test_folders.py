@@ -38,7 +38,7 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {
         str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != ".lock"
     }
 
 
@@ -84,8 +84,20 @@ def test_two_processes_never_share_a_folder(config: Make, refused: Refused, copy
 
 
 def test_a_run_does_not_start_from_what_it_overwrites(config: Make, refused: Refused, copy: Path) -> None:
-    cfg = config(f"name={copy.name}", f"outputs={copy.parent}", "overwrite=true", f"init_from={copy}")
-    assert "lies in this run's own folder" in refused(cfg)[0]
+    sources = [f"init_from={copy}", f"vocoder_from={copy / CHECKPOINTS}"]
+    cfg = config(f"name={copy.name}", f"outputs={copy.parent}", "overwrite=true", *sources)
+    assert refused(cfg) == [f"{source} lies in this run's own folder: name=… starts another run" for source in sources]
+
+
+@pytest.mark.parametrize("wrong", ["data.raw=nowhere", "init_from={short} speakers.policy=only_new"])
+def test_a_refused_run_overwrites_nothing(config: Make, refused: Refused, copy: Path, short: Path, wrong: str) -> None:
+    before = contents(copy)
+    own = [f"name={copy.name}", f"outputs={copy.parent}", "overwrite=true", *wrong.format(short=short).split()]
+    cfg = config(*own)
+    if not wrong.startswith("data.raw"):
+        cfg.derived.prepared = str(config().derived.prepared)
+    assert refused(cfg)
+    assert contents(copy) == before
 
 
 def test_resuming_with_other_settings_is_refused_by_name(config: Make, short: Path) -> None:

@@ -37,6 +37,17 @@ RESUMABLE = ("trainer", "callbacks", "logger", "loader", "compile")
 """Groups that a resumed run may change: how long and how fast it goes on and what it shows, never what it is."""
 
 
+_SOURCES = (
+    "init_from",
+    "vocoder_from",
+    "codec.path",
+    "speaker_encoder",
+    "first_stage",
+    "second_stage",
+    "style.path",
+    "model.bert",
+)
+"""What names another run, or what came of one."""
 _NEVER_SAVED = "; a run that stopped before its first one has nothing to go on from: start it again without resume="
 
 
@@ -73,8 +84,9 @@ def open_run(cfg: DictConfig) -> Run:
             f"{folder} already holds a run: resume={folder} goes on with it, name=… starts another,"
             " overwrite=true deletes it first"
         )
-    if cfg.init_from is not None and Path(cfg.init_from).resolve().is_relative_to(folder.resolve()):
-        raise UnisonError(f"init_from={cfg.init_from} lies in this run's own folder: name=… starts another run")
+    given = {key: OmegaConf.select(cfg, key) for key in _SOURCES}
+    if own := [f"{key}={path}" for key, path in given.items() if path and _lies_in(path, folder)]:
+        raise UnisonError([f"{source} lies in this run's own folder: name=… starts another run" for source in own])
     tree = OmegaConf.create(OmegaConf.to_container(cfg))
     assert isinstance(tree, DictConfig)
     tree.name = name
@@ -85,9 +97,13 @@ def open_run(cfg: DictConfig) -> Run:
     return Run(tree, config, folder)
 
 
+def _lies_in(path: str, folder: Path) -> bool:
+    return Path(path).resolve().is_relative_to(folder.resolve())
+
+
 @contextlib.contextmanager
 def held(run: Run) -> Iterator[None]:
-    """Keep the run's folder to this process while it trains, rid of what a run left that never saved.
+    """Keep the run's folder to this process while it trains.
 
     Raises:
         UnisonError: another process trains in it.
@@ -101,15 +117,18 @@ def held(run: Run) -> Iterator[None]:
         except OSError:
             problem = f"{run.folder} is being trained in by another process; name=… starts another run"
             raise UnisonError(problem) from None
-        if run.checkpoint is None:
-            for left in (CHECKPOINTS, METRICS, "previews", "tensorboard", "csv"):
-                path = run.folder / left
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         try:
             yield
         finally:
             if [path.name for path in run.folder.iterdir()] == [lock_name]:  # refused before it began
                 shutil.rmtree(run.folder)
+
+
+def clear(run: Run) -> None:
+    """Rid a new run's folder of what another left there, now that nothing can refuse the run any more."""
+    for left in (CHECKPOINTS, METRICS, "previews", "tensorboard", "csv"):
+        path = run.folder / left
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _resumed(cfg: DictConfig) -> Run:

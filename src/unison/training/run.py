@@ -43,7 +43,7 @@ from unison.training.callbacks import (
 )
 from unison.training.checkpoint_io import VerifiedCheckpointIO
 from unison.training.components import embed, gathered
-from unison.training.folders import Run, children_run, first_process, held, open_run
+from unison.training.folders import Run, children_run, clear, first_process, held, open_run
 from unison.training.task import Task
 from unison.training.tasks import task_of
 
@@ -98,6 +98,8 @@ def _train(run: Run) -> dict[str, float]:
         policy.cast(task.discriminator)
     compile_module(task.voice, config.compile)
     if first_process():
+        if run.checkpoint is None:
+            clear(run)
         (run.folder / "config.yaml").write_text(contract.config, encoding="utf-8")
         if config.data.corpus != NONE:
             write_card(measure(prepared, config.data), run.folder)
