@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +36,7 @@ class Rows:
         journal = folder / f"{name}.jsonl"
         if not journal.is_file():
             raise UnisonError(f"{journal}: missing; `unison prepare` writes it")
-        header, *entries = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+        header, *entries = [json.loads(line) for line in io.StringIO(journal.read_text(encoding="utf-8"))]
         self.width: int = header["width"]
         self._places = {entry["key"]: (entry["row"], entry["rows"]) for entry in entries}
         self._count = sum(rows for _, rows in self._places.values())

@@ -6,6 +6,7 @@ So a corpus that is prepared already costs nothing, and one that joins moves non
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -71,7 +72,7 @@ def rejects(folders: Mapping[str, Path]) -> list[dict[str, str]]:
     found = [
         (name, json.loads(line))
         for name, folder in folders.items()
-        for line in (folder / "rejects.jsonl").read_text(encoding="utf-8").splitlines()
+        for line in io.StringIO((folder / "rejects.jsonl").read_text(encoding="utf-8"))
     ]
     return sorted(
         ({**reject, "key": f"{name}/{reject['key']}"} for name, reject in found), key=lambda reject: reject["key"]

@@ -56,6 +56,17 @@ def test_every_style_column_and_given_symbols(tmp_path: Path) -> None:
     ]
 
 
+def test_ends_of_lines_within_a_text(tmp_path: Path) -> None:
+    """A cell in quotes may have several lines, and U+2028 and the like end none."""
+    table = 'path,text,speaker\r\n1.wav,"The old\r\nclock  stopped",bo\r\n2.wav,One\u2028two\u0085,bo\r\nx,,,\r\n'
+    with pytest.raises(UnisonError, match="line 5: 4 cells; the header has 3"):
+        read(corpus(tmp_path, table, "1.wav", "2.wav"))
+    entries = read(corpus(tmp_path, table.replace("x,,,\r\n", ""), "1.wav", "2.wav"))
+    assert [entry.text for entry in entries if isinstance(entry, Clip)] == ["The old clock  stopped", "One\u2028two"]
+    entries = read(corpus(tmp_path, "1|One\u2028two\n2|Three\n", "1.wav", "2.wav"))
+    assert [entry.text for entry in entries if isinstance(entry, Clip)] == ["One\u2028two", "Three"]
+
+
 def test_raw_may_be_the_file_and_paths_may_be_absolute(tmp_path: Path) -> None:
     (tmp_path / "else").mkdir()
     (tmp_path / "else/x.wav").touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,6 @@ def read_lines(path: Path) -> list[str]:
         UnisonError: it is not UTF-8.
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        return [line.strip() for line in io.StringIO(path.read_text(encoding="utf-8-sig"))]
     except UnicodeDecodeError as error:
         raise UnisonError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error

@@ -9,6 +9,8 @@ and, where wanted, ``key``, ``split`` (train or valid), ``symbols`` (separated b
 from __future__ import annotations
 
 import csv
+import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -58,14 +60,15 @@ def read_table(path: Path, speaker: str | None = None) -> list[Clip | Reject]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnisonError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    lines = text.splitlines()
+    # not splitlines, which takes U+2028 and others that may stand in a text for ends of lines
+    lines = text.split("\n")
     first = next((line for line in lines if line.strip()), "")
     if not first:
         raise UnisonError(f"{path}: the file is empty; expected a header line with path, text and speaker")
     columns = {separator: [cell.strip().lower() for cell in first.split(separator)] for separator in _SEPARATORS}
     for separator, cells in columns.items():
         if set(REQUIRED) <= {_column(cell.strip('"')) for cell in cells}:
-            return _with_header(path, lines, separator, speaker)
+            return _with_header(path, text, separator, speaker)
     between = separator_of(first, path.parent)
     if between and not {*columns.get(between, ())} & {*REQUIRED, *OPTIONAL}:
         if path.name == LJSPEECH[0]:
@@ -102,10 +105,10 @@ def described_by(raw: Path) -> Path:
     return files[0]
 
 
-def _with_header(path: Path, lines: list[str], separator: str, speaker: str | None) -> list[Clip | Reject]:
+def _with_header(path: Path, text: str, separator: str, speaker: str | None) -> list[Clip | Reject]:
     # In a file separated by | quotation marks are part of the text, as in LJSpeech.
     quoting: Literal[0, 3] = csv.QUOTE_NONE if separator == "|" else csv.QUOTE_MINIMAL
-    rows = csv.reader(lines, delimiter=separator, quoting=quoting)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting)
     header: list[str] = []
     while not header:
         header = [cell.strip().lower() for cell in next(rows)]
@@ -134,7 +137,7 @@ def _with_header(path: Path, lines: list[str], separator: str, speaker: str | No
         if len(cells) != len(header):
             problems.append(f"{where}: {len(cells)} cells; the header has {len(header)} columns ({', '.join(header)})")
             continue
-        row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+        row = dict(zip(header, (re.sub(r"\s*\n\s*", " ", cell.strip()) for cell in cells), strict=True))
         row_problems = list(_problems(row, where, speaker))
         problems += row_problems
         if row_problems:
