@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from vector_quantize_pytorch import ResidualVQ
+from vector_quantize_pytorch.vector_quantize_pytorch import sample_vectors_distributed
 
 from unison.models.codec.config import CodecConfig
 
@@ -22,6 +23,7 @@ class Quantizer(nn.Module):
         super().__init__()
         self.dropout = config.quantizer_dropout
         self.revive_below = config.revive_below
+        self._together = False
         self.residual = ResidualVQ(
             dim=config.codebook_dim,
             num_quantizers=config.codebooks,
@@ -35,6 +37,18 @@ class Quantizer(nn.Module):
             # Before any training a code stands for something too
             nn.init.normal_(layer._codebook.embed)
 
+    def learn_together(self) -> None:
+        """From here on the codebooks learn from what all processes of a run hear, each in the same step.
+
+        The library decides about that when it is made, and then there are no other processes yet.
+        """
+        self._together = True
+        for layer in self.residual.layers:
+            codebook = layer._codebook
+            codebook.use_ddp = True
+            codebook.all_reduce_fn = codebook.kmeans_all_reduce_fn = distributed.all_reduce
+            codebook.sample_fn = codebook.replace_sample_fn = sample_vectors_distributed
+
     def forward(self, latent: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """For training: vectors [B, D, T], and where they count [B, T], to the quantised ones, codes and commitment.
 
@@ -47,8 +61,15 @@ class Quantizer(nn.Module):
             if not self.training:
                 codes, errors = self._search(vectors, mask)
                 return self.decode(codes), codes, errors.mean()
-            self._weigh_entries(vectors.shape[0] * vectors.shape[1] if mask is None else int(mask.sum()))
-            self.residual.quantize_dropout = self._drops()
+            count, drops = vectors.shape[0] * vectors.shape[1] if mask is None else int(mask.sum()), self._drops()
+            if self._together:
+                # the first process decides: where one waits for the others, all have to do the same
+                drops = drops and distributed.get_rank() == 0
+                agreed = torch.tensor([count, int(drops)], device=latent.device)
+                distributed.all_reduce(agreed)
+                count, drops = int(agreed[0]), bool(agreed[1])
+            self._weigh_entries(count)
+            self.residual.quantize_dropout = drops
             quantised, codes, errors = self.residual(vectors, mask=mask)
             return quantised.mT, codes.mT, errors.mean()
 

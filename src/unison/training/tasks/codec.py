@@ -34,6 +34,11 @@ class CodecTask(WaveformTask):
         self.mels = nn.ModuleList(MelSpectrogram(geometry) for geometry in resolutions(self.config.audio))
         self._used = torch.zeros(0)
 
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if self.trainer.world_size > 1:
+            self.voice.quantizer.learn_together()
+
     def parts(self) -> dict[str, nn.Module]:
         return {"encoder": self.voice.encoder, "decoder": self.voice.decoder}
 
