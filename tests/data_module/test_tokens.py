@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,9 @@ def tables(prepared: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def module(folder: Path, window: int = 10_000, batch_size: int = 4, joined_seconds: float = 0.0) -> TokenDataModule:
+def module(
+    folder: Path, window: int = 10_000, batch_size: int = 4, joined_seconds: float = 0.0, **more: Any
+) -> TokenDataModule:
     return TokenDataModule(
         folder,
         batch_size,
@@ -51,6 +54,7 @@ def module(folder: Path, window: int = 10_000, batch_size: int = 4, joined_secon
         positions=lambda text, frames: text + K * frames,
         window=window,
         joined_seconds=joined_seconds,
+        **more,
     )
 
 
@@ -125,3 +129,14 @@ def test_what_is_joined_fits_the_window(tables: Path) -> None:
     window = max(module(tables).train_sets[0].lengths)
     assert max(module(tables, window, joined_seconds=5.0).train_sets[0].lengths) <= window
     assert max(module(tables, joined_seconds=5.0).train_sets[0].lengths) > window
+
+
+def test_joined_clips_are_drawn_by_the_weights_of_their_corpora(tables: Path) -> None:
+    (name,) = {utterance.corpus for utterance in Corpus(tables).utterances}
+    data = module(tables, joined_seconds=5.0, weights={name: 2.0})
+    (clips,) = data.train_sets
+    drawn = {i for batch, _ in zip(data.train_sampler(), range(100), strict=False) for i in batch}
+    assert len(Corpus(tables).split("train")) < len(drawn) <= len(clips)
+    assert [utterance.key for utterance in clips.utterances] == [
+        clips[i].key.split(" + ")[0] for i in range(len(clips))
+    ]

@@ -16,6 +16,7 @@ from unison.audio.geometry import AudioGeometry
 from unison.errors import UnisonError
 from unison.evaluation import prompts as module
 from unison.evaluation.prompts import Heard, prompts
+from unison.inference.synthesizer import load
 from unison.training.run import train
 
 GEOMETRY = AudioGeometry(8000, 256, 64, 256, 40, 0.0, 4000.0)
@@ -72,6 +73,14 @@ def test_every_case_is_counted(
     assert moves["pitch", "high"]["mean"] == pytest.approx(np.mean(expected))
     assert json.loads((labelled / "prompts/report.json").read_text())["right"] == 2
     assert "2 of 12 cases moved as asked (16.7 %): 6 prompts, 2 held-out sentences" in capsys.readouterr().out
+
+
+def test_sentences_are_those_of_the_voice_s_speakers(labelled: Path) -> None:
+    """A corpus may hold out others (`data.valid_speakers`)."""
+    voice: Any = load(labelled, "cpu")
+    assert {speaker for speaker, _ in module._sentences(voice, 100)} == {"anna", "bert"}
+    voice.contract = voice.contract.replace(speakers=["bert"])
+    assert {speaker for speaker, _ in module._sentences(voice, 100)} == {"bert"}
 
 
 def in_order(original: Any) -> Any:

@@ -51,6 +51,7 @@ class Clips(Protocol):
     """Utterances as a model's items."""
 
     utterances: Sequence[Utterance]
+    """Of every item its utterance, or the first of several."""
 
     @property
     def lengths(self) -> Sequence[int]:

@@ -143,6 +143,7 @@ class TokenDataset(Dataset[Spoken]):
     def join(self, seconds: float, seed: int) -> None:
         """Make items of several utterances, see :func:`unison.data.joining.joined`."""
         self._items = joined(self.utterances, seconds, seed, self._fits)
+        self.utterances = [first for first, *_ in self._items]
         self.lengths = [self._length(item) for item in self._items]
 
     def __len__(self) -> int:

@@ -19,7 +19,7 @@ from unison.audio.geometry import AudioGeometry
 from unison.config.tools import PromptsConfig
 from unison.config.validate import validate
 from unison.errors import UnisonError
-from unison.evaluation.run import beside, corpus_of, with_mels
+from unison.evaluation.run import beside, held_out_of, with_mels
 from unison.inference.emotivoice import EmotiVoiceSynthesizer
 from unison.inference.request import Request
 from unison.inference.synthesizer import load
@@ -126,10 +126,8 @@ def _asked(voice: EmotiVoiceSynthesizer, path: str | None) -> list[Example]:
 
 def _sentences(voice: EmotiVoiceSynthesizer, limit: int) -> list[tuple[str, str]]:
     """Held-out sentences with their speakers, each once, in turn of the speakers."""
-    corpus = corpus_of(voice)
-    found = list(dict.fromkeys((u.speaker, u.text) for u in corpus.split("valid")))
-    if not found:
-        raise UnisonError(f"{corpus.folder} holds no utterance out: prepare the corpus with a larger data.valid")
+    _, known = held_out_of(voice)
+    found = list(dict.fromkeys((u.speaker, u.text) for u in known))
     return found[:: max(len(found) // limit, 1)][:limit]
 
 

@@ -17,7 +17,7 @@ from unison.audio.mel import log_mel
 from unison.config.resolvers import prepared_folder
 from unison.config.tools import EvaluateConfig
 from unison.config.validate import validate
-from unison.data.manifest import Corpus
+from unison.data.manifest import Corpus, Utterance
 from unison.errors import UnisonError
 from unison.evaluation.mcd import mel_cepstral_distortion
 from unison.inference.emotivoice import EmotiVoiceSynthesizer
@@ -42,11 +42,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     if config.limit < 1:
         raise UnisonError(f"limit={config.limit}: expected at least 1")
     synthesizer = with_mels(load(config.ckpt, config.device, config.precision, config.vocoder, config.style_path))
-    corpus = corpus_of(synthesizer)
-    held_out = [u for u in corpus.split("valid") if u.speaker in synthesizer.contract.speakers]
-    if not held_out:
-        raise UnisonError(f"{corpus.folder} holds no utterance out: prepare the corpus with a larger data.valid")
-    utterances = held_out[:: max(len(held_out) // config.limit, 1)][: config.limit]
+    corpus, known = held_out_of(synthesizer)
+    utterances = known[:: max(len(known) // config.limit, 1)][: config.limit]
     folder = Path(config.out) if config.out else beside(Path(config.ckpt).expanduser()) / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     requests = [
@@ -99,11 +96,11 @@ def with_mels(synthesizer: Synthesizer) -> EmotiVoiceSynthesizer:
     return synthesizer
 
 
-def corpus_of(synthesizer: Synthesizer) -> Corpus:
-    """The prepared corpus that the voice was trained on.
+def held_out_of(synthesizer: Synthesizer) -> tuple[Corpus, list[Utterance]]:
+    """The prepared corpus that the voice was trained on, and what it holds out of the voice's speakers.
 
     Raises:
-        UnisonError: it is not on this machine, or is another one by now.
+        UnisonError: the corpus is not on this machine, or is another one by now; it holds nothing out.
     """
     tree = OmegaConf.create(synthesizer.contract.config)
     folder = Path(tree.derived.prepared)
@@ -115,7 +112,10 @@ def corpus_of(synthesizer: Synthesizer) -> Corpus:
             f"{folder} is not what this voice was trained on: fingerprint {corpus.info.fingerprint[:12]},"
             f" the contract states {synthesizer.contract.data['fingerprint'][:12]}; prepare the corpus as it was then"
         )
-    return corpus
+    known = [utterance for utterance in corpus.split("valid") if utterance.speaker in synthesizer.contract.speakers]
+    if not known:
+        raise UnisonError(f"{folder} holds no utterance out: prepare the corpus with a larger data.valid")
+    return corpus, known
 
 
 def _resynthesize(recording: np.ndarray, synthesizer: EmotiVoiceSynthesizer, vocoder: GriffinLim) -> np.ndarray:
