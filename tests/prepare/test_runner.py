@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from unison.errors import UnisonError
 from unison.prepare import features as features_module
 from unison.prepare import prepare, staleness
 from unison.prepare.config import DataConfig
-from unison.prepare.store import FeatureStore
+from unison.prepare.store import FeatureStore, lock
 from unison.text import frontend
 
 from .conftest import GEOMETRY, RATE, make_corpus, voice, write_table
@@ -229,7 +231,7 @@ from tests_conftest import GEOMETRY
 from unison.prepare import prepare
 from unison.prepare.config import DataConfig
 from unison.text import frontend
-from unison.prepare.store import FeatureStore
+from unison.prepare.store import FeatureStore, lock
 from unison.text import frontend
 
 add = FeatureStore.add
@@ -525,6 +527,20 @@ def test_staleness(tmp_path: Path, config: Config) -> None:
     with (out / "mel.f32").open("ab") as file:
         file.truncate(100)
     assert "mel.f32" in str(stale())
+
+
+def test_who_waited_finds_it_done(tmp_path: Path, config: Config) -> None:
+    make_corpus(tmp_path / "raw", 4)
+    settings = config()
+    run(settings, tmp_path / "out")
+    before = (tmp_path / "out" / "corpus.json").stat()
+    with lock(tmp_path / "out"):
+        other = threading.Thread(target=run, args=(settings, tmp_path / "out"))
+        other.start()
+        time.sleep(0.3)
+        assert other.is_alive()
+    other.join()
+    assert (tmp_path / "out" / "corpus.json").stat() == before
 
 
 def test_a_corpus_in_the_home_folder(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

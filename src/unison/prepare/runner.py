@@ -116,7 +116,9 @@ def prepare(
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with lock(folder):
+        with lock(folder) as waited:
+            if waited and staleness(data, geometry, reads, folder, style) is None:
+                return folder  # the other process has done it
             return _prepare(data, geometry, reads, folder, style, progress, accept)
     except OSError as error:
         if error.errno not in _CANT_WRITE:

@@ -198,17 +198,19 @@ class RowTable:
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold a folder for one writer; a second one waits."""
+def lock(folder: Path) -> Iterator[bool]:
+    """Hold a folder for one writer; a second one waits. Yields whether it had to."""
     try:
         import fcntl
     except ImportError:  # Windows has no advisory locks
-        yield
+        yield False
         return
+    waited = False
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"{folder}: another process prepares this corpus; waiting for it")
+            waited = True
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield waited

@@ -82,7 +82,7 @@ def test_it_is_made_once_and_again_for_another_recipe(tmp_path: Path, monkeypatc
     monkeypatch.setattr(demo, "VERSION", demo.VERSION + 1)
     read(tiny(root, 2))
     assert len(calls) == 12
-    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus", ".lock"}
 
 
 def test_a_failure_leaves_nothing_half_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_a_failure_leaves_nothing_half_made(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(demo, "render", broken)
     with pytest.raises(UnisonError, match="stopped"):
         read(tiny(tmp_path / "corpus"))
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:

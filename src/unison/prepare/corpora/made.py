@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unison.errors import UnisonError
+from unison.prepare.store import lock
 
 RECIPE = "recipe.json"
 
@@ -26,12 +27,21 @@ def make_once(root: Path, recipe: Mapping[str, Any], make: Callable[[Path], None
     Raises:
         UnisonError: the folder holds something that was not made so.
     """
-    known = _recipe(root)
-    if known == recipe:
+    if _recipe(root) == recipe:
         return
-    if root.exists() and any(root.iterdir()) and known is None:
-        raise UnisonError(f"{root}: the folder holds something else than a demo corpus; set data.raw to a new folder")
     root.parent.mkdir(parents=True, exist_ok=True)
+    with lock(root.parent):
+        known = _recipe(root)
+        if known == recipe:
+            return
+        if root.exists() and any(root.iterdir()) and known is None:
+            raise UnisonError(
+                f"{root}: the folder holds something else than a demo corpus; set data.raw to a new folder"
+            )
+        _make(root, recipe, make)
+
+
+def _make(root: Path, recipe: Mapping[str, Any], make: Callable[[Path], None]) -> None:
     new = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     try:
         make(new)
@@ -40,8 +50,10 @@ def make_once(root: Path, recipe: Mapping[str, Any], make: Callable[[Path], None
         if root.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
             os.replace(root, old)
+            os.replace(new, root)
             shutil.rmtree(old)
-        os.replace(new, root)
+        else:
+            os.replace(new, root)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
