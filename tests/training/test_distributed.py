@@ -1,4 +1,4 @@
-"""Two processes learn what one learns from twice the batches."""
+"""Two processes learn what one learns from twice the batches, run after run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from tests.conftest import CODEC
+
 ROOT = Path(__file__).parents[2]
+
+
+def by_two(cfg: DictConfig, *overrides: str) -> None:
+    """Train with two processes, on the corpus and in the outputs of a configuration."""
+    two = ["trainer.strategy=ddp_find_unused_parameters_true", "trainer.devices=2"]
+    command = [sys.executable, "train.py", *overrides, *two, f"data.raw={cfg.data.raw}", f"outputs={cfg.outputs}"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr[-3000:]
 
 
 @pytest.mark.slow
@@ -26,13 +36,23 @@ def test_two_processes_are_an_accumulation_of_two(
     accumulate = [f"trainer.stages.{stage}.accumulate=2" for stage in ("acoustic", "vocoder")]
     cfg = config("name=alone", *steps, *accumulate)
     train(cfg)
-    two = ["trainer.strategy=ddp_find_unused_parameters_true", "trainer.devices=2", "name=together"]
-    command = [sys.executable, "train.py", *tiny, *steps, *two, f"data.raw={cfg.data.raw}", f"outputs={cfg.outputs}"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    by_two(cfg, *tiny, *steps, "name=together")
     alone, together = (payload(Path(cfg.outputs) / name)["state_dict"] for name in ("alone", "together"))
     compared = [name for name in alone if name.startswith(("voice.", "discriminator."))]
     assert any(name.startswith("voice.model.vocoder.") for name in compared)
     assert len(compared) > 50
     for name in compared:
         torch.testing.assert_close(together[name], alone[name], rtol=1e-4, atol=2e-6, msg=name)
+
+
+@pytest.mark.slow
+def test_every_job_of_a_grid_has_its_own_processes(
+    config: Callable[..., DictConfig], payload: Callable[[Path], dict[str, Any]]
+) -> None:
+    """Of a codec, whose codebooks all of them teach, some being left out."""
+    cfg = config(of=CODEC)
+    by_two(cfg, "-m", *CODEC, "seed=1,2", "name=grid", "model.quantizer_dropout=0.5")
+    for seed in (1, 2):
+        contract = payload(Path(cfg.outputs) / f"grid/seed-{seed}")["contract"]
+        assert contract["trained"] == {"codec": contract["step"]}
+        assert contract["step"] > 0

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import logging
+import os
 import re
 import shutil
 import sys
@@ -18,6 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
+from torch import distributed
 
 from unison.config.train import TrainConfig
 from unison.config.validate import validate
@@ -48,6 +50,8 @@ _SOURCES = (
     "model.bert",
 )
 """What names another run, or what came of one."""
+_OF_PROCESSES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
+"""How processes that train together find each other."""
 _NEVER_SAVED = "; a run that stopped before its first one has nothing to go on from: start it again without resume="
 
 
@@ -246,8 +250,11 @@ def first_process() -> bool:
 
 @contextlib.contextmanager
 def children_run(run: Run) -> Iterator[None]:
-    """Let the processes that Lightning starts, one a device, train this run with its very config, no whole grid."""
-    before = sys.argv
+    """Let the processes that Lightning starts, one a device, train this run with its very config, no whole grid.
+
+    They end with the run: afterwards nothing says any more that they are there, so that a grid's next job has its own.
+    """
+    before, environment = sys.argv, {name: os.environ.get(name) for name in _OF_PROCESSES}
     if HydraConfig.initialized():
         door = getattr(sys.modules["__main__"], "__file__", None) or ""
         sys.argv = [door, *([] if Path(door).name == "train.py" else ["train"])]
@@ -261,3 +268,9 @@ def children_run(run: Run) -> Iterator[None]:
         yield
     finally:
         sys.argv = before
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+        for name, value in environment.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

@@ -97,6 +97,14 @@ def _train(run: Run) -> dict[str, float]:
     if task.discriminator is not None:
         policy.cast(task.discriminator)
     compile_module(task.voice, config.compile)
+    if idle := [name for name in task.stages() if not task.parameters_of(name)]:
+        raise UnisonError(
+            [
+                f"the {name} stage would teach nothing: freeze=… or speakers.policy=only_new holds all that it has;"
+                f" trainer.stages.{name}.steps=0 leaves it out"
+                for name in idle
+            ]
+        )
     if first_process():
         if run.checkpoint is None:
             clear(run)
@@ -148,14 +156,6 @@ def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
             raise UnisonError(
                 f"{task.folder} is trained to its last step; trainer.stages.{last}.steps=… above {steps} makes it go on"
             )
-    if idle := [name for name in stages if not task.parameters_of(name)]:
-        raise UnisonError(
-            [
-                f"the {name} stage would teach nothing: freeze=… or speakers.policy=only_new holds all that it has;"
-                f" trainer.stages.{name}.steps=0 leaves it out"
-                for name in idle
-            ]
-        )
     for name in stages:
         if checkpoint is None:
             task.start_stage(name)
