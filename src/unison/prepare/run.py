@@ -81,18 +81,31 @@ def asked_parts(config: PrepareConfig) -> dict[str, Part]:
     return parts
 
 
-def prepare_tables(folder: Path, parts: Mapping[str, Part]) -> None:
-    """Encode a prepared corpus with a codec and a speaker encoder, where that is not done yet."""
+def prepare_tables(folder: Path, parts: Mapping[str, Part], accelerator: str = "auto") -> None:
+    """Encode a prepared corpus with a codec and a speaker encoder, where that is not done yet.
+
+    Args:
+        folder: the prepared corpus.
+        parts: what is there of the two, by name.
+        accelerator: cpu or gpu; auto takes a GPU where there is one.
+    """
     if not parts:
         return
+    import torch
+
     from unison.builders import build_part
+    from unison.precision import set_matmul
     from unison.prepare.codes import prepare_codes, prepare_voices
 
+    device = "cpu" if accelerator == "cpu" or not torch.cuda.is_available() else "cuda"
+    set_matmul("highest")  # what a corpus is read as should not hang on who asks
     if codec := parts.get("codec"):
-        prepare_codes(folder, build_part(codec.identity, codec.weights), codec.identity["weights"])
+        model = build_part(codec.identity, codec.weights).to(device)
+        prepare_codes(folder, model, codec.identity["weights"])
     if encoder := parts.get("speaker_encoder"):
         known = encoder.identity
-        prepare_voices(folder, build_part(known, encoder.weights), known["weights"], known["sample_rate"])
+        model = build_part(known, encoder.weights).to(device)
+        prepare_voices(folder, model, known["weights"], known["sample_rate"])
 
 
 def prepare_corpus(

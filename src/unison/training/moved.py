@@ -53,7 +53,7 @@ def report(task: Task, dataset: UtteranceDataset) -> Path | None:
     batch = _sentences(dataset, contract.symbols)
     if batch is None or not names:
         return None
-    batch = batch.to(task.device)
+    batch = batch.to(task.policy.device_type)
     rows = []
     for name in tqdm(names, desc="old voices", unit="voice", leave=False, disable=None):
         speakers = contract.speakers.index(name), task.contract.speakers.index(name)
@@ -95,11 +95,11 @@ def distance(old: Voice, new: Voice, batch: Batch, speakers: Sequence[int], task
 
 
 def _spoken(contract: Contract, weights: Mapping[str, Tensor], task: Task) -> Voice:
-    """A voice of its own on the task's device, in the task's precision."""
+    """A voice of its own on the device that the task trained on, which it has left by now, in the task's precision."""
     voice = trained_voice(contract, weights)
     assert isinstance(voice, Voice)
     task.policy.cast(voice)
-    return voice.to(task.device)
+    return voice.to(task.policy.device_type)
 
 
 def _sentences(dataset: UtteranceDataset, symbols: Sequence[str]) -> Batch | None:

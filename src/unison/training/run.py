@@ -74,11 +74,11 @@ def _train(run: Run) -> dict[str, float]:
     corpus = Corpus(prepared)
     device = _device(config.trainer.accelerator)
     policy = resolve_precision(config.precision.name, device)
-    set_matmul(config.precision.matmul)
     if config.trainer.threads:
         torch.set_num_threads(config.trainer.threads)
     if components is not None:
-        prepare_tables(prepared, components.parts)
+        prepare_tables(prepared, components.parts, config.trainer.accelerator)
+    set_matmul(config.precision.matmul)
     contract = new_contract(run.tree, config, corpus, policy, components)
     beginning = Beginning(contract)
     if run.contract is not None:
