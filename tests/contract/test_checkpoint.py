@@ -18,7 +18,7 @@ from contract_helpers import Evil, contract, payload, sealed, zip_with_pickle
 from omegaconf import OmegaConf
 
 import unison.files
-from unison.contract import ResolvedCkpt, read_checkpoint, read_contract, read_weights, write_checkpoint
+from unison.contract import ResolvedCkpt, archive, read_checkpoint, read_contract, read_weights, write_checkpoint
 from unison.errors import UnisonError
 
 
@@ -132,6 +132,25 @@ def test_every_flipped_bit_is_refused(ckpt: Path) -> None:
         flipped[place] ^= 1 << (place % 8)
         ckpt.write_bytes(flipped)
         assert "damaged" in message(ckpt), place
+
+
+def test_a_file_is_hashed_once_until_it_changes(ckpt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[int] = []
+    digest = archive._digest
+    monkeypatch.setattr(archive, "_digest", lambda view: hashed.append(len(view)) or digest(view))
+    for _ in range(2):  # just written: another change might have the same time
+        read_checkpoint(ckpt)
+    assert len(hashed) == 2
+    monkeypatch.setattr(archive, "_SETTLED_NS", 0)
+    for _ in range(3):
+        read_checkpoint(ckpt)
+    assert len(hashed) == 3
+    before = ckpt.stat()
+    with ckpt.open("r+b") as file:
+        file.seek(100)
+        file.write(b"?")
+    os.utime(ckpt, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "damaged" in message(ckpt)
 
 
 def test_every_truncation_is_refused(ckpt: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import mmap
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -31,6 +32,10 @@ _ARCHIVE_START = b"PK\3\4"
 _ARCHIVE_END = b"PK\5\6"
 _ARCHIVE_END_SIZE = 22
 _CHUNK = 1 << 22
+_SETTLED_NS = 1_000_000_000
+"""After so long a change is seen by its time, however coarse a file system's clock is."""
+_whole: set[tuple[int, ...]] = set()
+"""Files that were found whole, by device, inode, size and time of the last change: none is hashed twice."""
 _NO_ARCHIVE = (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, RuntimeError, zlib.error)
 """What `zipfile` raises about bytes that are no archive."""
 
@@ -58,7 +63,11 @@ def verify_archive(path: str | Path) -> Path:
         raise UnisonError(f"{path}: no such file{nearest_paths(path)}")
     if not path.is_file():
         raise UnisonError(f"{path}: expected a checkpoint file, found a folder")
-    if path.stat().st_size == 0:
+    known = path.stat()
+    state = known.st_dev, known.st_ino, known.st_size, known.st_mtime_ns, known.st_ctime_ns
+    if state in _whole:
+        return path
+    if known.st_size == 0:
         raise UnisonError(f"{path}: the file is empty; take another checkpoint, or copy it again")
     try:
         with open(path, "rb") as file:
@@ -67,6 +76,8 @@ def verify_archive(path: str | Path) -> Path:
         raise UnisonError(f"{path}: can't be read: {error.strerror or error}") from error
     if problem:
         raise UnisonError(f"{path}: {problem}")
+    if time.time_ns() - known.st_ctime_ns > _SETTLED_NS:
+        _whole.add(state)
     return path
 
 
