@@ -42,7 +42,8 @@ class Lists:
 
 def appended(old: Sequence[str], new: Sequence[str]) -> list[str]:
     """The old names where they are, behind them the new ones that are not among them."""
-    return [*old, *(name for name in new if name not in set(old))]
+    known = set(old)
+    return [*old, *(name for name in new if name not in known)]
 
 
 def with_lists(

@@ -57,8 +57,8 @@ class SpeakerSampler(Sampler[list[Crop]]):
             world: how many there are.
             weights: how often each speaker is drawn, in proportion; None draws all of them equally often.
         """
-        names = sorted(set(speakers))
-        self._clips = [np.flatnonzero(np.asarray(speakers) == name) for name in names]
+        names, own = np.unique(np.asarray(speakers), return_inverse=True)
+        self._clips = np.split(np.argsort(own, kind="stable"), np.cumsum(np.bincount(own))[:-1])
         if min(len(self._clips), batch_speakers, batch_utterances) < 2:
             raise ValueError(
                 f"{len(self._clips)} speakers, batch_speakers={batch_speakers}, batch_utterances={batch_utterances}: "

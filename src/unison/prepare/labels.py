@@ -22,18 +22,20 @@ def with_computed(utterances: Sequence[Utterance], features: Features) -> list[U
     """
     measured = [measure(utterance, features) for utterance in utterances]
     labelled = [dict(utterance.style) for utterance in utterances]
-    speakers = [utterance.speaker for utterance in utterances]
+    _, speakers = np.unique([utterance.speaker for utterance in utterances], return_inverse=True)
+    clips = np.split(np.argsort(speakers, kind="stable"), np.cumsum(np.bincount(speakers))[:-1])
+    training = np.array([utterance.split == "train" for utterance in utterances])
     for name, labels in NAMES.items():
         values = np.array([own[name] for own in measured])
-        for speaker in dict.fromkeys(speakers):
-            own = np.array([known == speaker for known in speakers]) & np.isfinite(values)
-            learnt = values[own & np.array([utterance.split == "train" for utterance in utterances])]
+        for of_speaker in clips:
+            own = of_speaker[np.isfinite(values[of_speaker])]
+            learnt = values[own[training[own]]]
             if not len(learnt):
                 continue
             lower, upper = np.quantile(learnt, (1 / 3, 2 / 3))
             if lower == upper:
                 continue
-            for index in np.flatnonzero(own):
+            for index in own:
                 labelled[index].setdefault(name, labels[int(values[index] > lower) + int(values[index] > upper)])
     return [replace(utterance, style=style) for utterance, style in zip(utterances, labelled, strict=True)]
 
