@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +133,13 @@ def test_what_is_joined_fits_the_window(tables: Path) -> None:
 
 
 def test_joined_clips_are_drawn_by_the_weights_of_their_corpora(tables: Path) -> None:
-    (name,) = {utterance.corpus for utterance in Corpus(tables).utterances}
-    data = module(tables, joined_seconds=5.0, weights={name: 2.0})
+    data = module(tables, joined_seconds=5.0, weights={"a": 1.0, "b": 3.0})
     (clips,) = data.train_sets
-    drawn = {i for batch, _ in zip(data.train_sampler(), range(100), strict=False) for i in batch}
-    assert len(Corpus(tables).split("train")) < len(drawn) <= len(clips)
+    clips.utterances = [replace(u, corpus="b" if u.speaker == "bob" else "a") for u in clips.utterances]
+    drawn = [i for batch, _ in zip(data.train_sampler(), range(200), strict=False) for i in batch]
+    assert len(set(drawn)) > len(Corpus(tables).split("train"))
+    share = np.mean([data.voices.speakers[clips[i].reference] == "bob" for i in drawn])
+    assert share == pytest.approx(0.75, abs=0.05)
     assert [utterance.key for utterance in clips.utterances] == [
         clips[i].key.split(" + ")[0] for i in range(len(clips))
     ]

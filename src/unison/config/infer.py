@@ -63,7 +63,8 @@ class InferConfig(SpeakConfig):
     """A recording of the voice to imitate (metavoice), or several as [a.wav,b.flac], at least 3 s in all and better 10:
     WAV, FLAC, OGG or MP3 at any rate. Instead of speaker."""
     guidance: float | None
-    """How far a language model is led towards the voice; 1 is not at all, at half the cost. Null takes 3."""
+    """How far a language model is led towards the voice; 1 is not at all, at half the cost. Null takes what the voice
+    says of itself (`model.guidance` in training)."""
     temperature: float | None
     """Of a language model's draws: below 1 likelier sounds, 0 always the likeliest. Null takes 1."""
     top_p: float | None

@@ -78,13 +78,13 @@ class ExportConfig:
 
 
 @dataclass
-class EvaluateConfig:
-    """Speak the held-out sentences and measure them."""
+class HeldOutConfig:
+    """How held-out sentences are spoken."""
 
     ckpt: str
     """A run folder or a checkpoint in one."""
     out: str | None
-    """Folder for the audio and report.json; null takes <run folder>/evaluation."""
+    """Folder for what is found; null takes one in the run folder, named as the command."""
     limit: int
     """Held-out sentences, at most."""
     vocoder: str | None
@@ -100,28 +100,20 @@ class EvaluateConfig:
 
 
 @dataclass
-class PromptsConfig:
-    """Speak held-out sentences under prompts, and measure what these move: length, F0 and level."""
+class EvaluateConfig(HeldOutConfig):
+    """Speak the held-out sentences and measure them; <run folder>/evaluation takes the audio and report.json."""
 
-    ckpt: str
-    """A run folder or a checkpoint in one."""
+
+@dataclass
+class PromptsConfig(HeldOutConfig):
+    """Speak held-out sentences under prompts, and measure what these move: length, F0 and level.
+
+    Each sentence is spoken under every prompt; <run folder>/prompts takes report.json.
+    """
+
     prompts: str | None
     """A file of prompts, one a line, each with a tab and its labels behind it, as "speak up<TAB>energy=high"; null
     takes some in English and Chinese that no style encoder has learnt, of a labels style its labels."""
-    out: str | None
-    """Folder for report.json; null takes <run folder>/prompts."""
-    limit: int
-    """Held-out sentences, at most; each is spoken under every prompt."""
-    vocoder: str | None
-    """griffinlim judges the acoustic model alone; null takes the trained vocoder."""
-    precision: str | None
-    """Null takes what training ran with."""
-    style_path: str | None
-    """Where the encoder of a bert style lies here; null looks beside the checkpoint, then where it lay in training."""
-    device: str
-    """auto, cpu, cuda, mps."""
-    threads: int
-    """CPU threads; 0 leaves torch's choice."""
 
 
 @dataclass

@@ -137,6 +137,7 @@ class PromptDataModule(LightningDataModule):
             num_workers=workers,
             prefetch_factor=self._loader.prefetch if workers else None,
             persistent_workers=workers > 0,
+            pin_memory=self._loader.pin_memory,
             worker_init_fn=leave_signals_to_the_parent,
             generator=torch.Generator().manual_seed(0),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from unison.text.symbols import BOUNDARY
 
@@ -81,9 +81,3 @@ class Reading:
 def named(characters: Iterable[str]) -> str:
     """Characters with their code points, as a message shows them."""
     return ", ".join(f"'{c}' (U+{ord(c):04X})" for c in characters)
-
-
-def with_pause(words: list[Word], pause: str) -> None:
-    """Let the break behind the last word be `pause`, unless the one there is longer; without a word, nothing."""
-    if words and words[-1].pause[-1] < pause[-1]:
-        words[-1] = replace(words[-1], pause=pause)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from unison.models.speaker_encoder.config import AugmentationConfig
 
@@ -196,6 +195,3 @@ class OptimConfig:
     """Acoustic model, style tables and vocoder."""
     discriminator: OptimizerConfig
     """Discriminators."""
-
-
-ComponentMap = dict[str, dict[str, Any]]

@@ -136,6 +136,17 @@ class Task(pl.LightningModule):
         """The stages that have steps."""
         return [name for name in self.STAGES if self.config.trainer.stages[name].steps]
 
+    def batches(self) -> dict[str, Any]:
+        """How the stage's batches are cut and where in their stream it stands: settings of a `DataModule`."""
+        return {
+            "batch_size": self.stage.batch_size,
+            "batch_frames": self.stage.batch_frames,
+            "loader": self.config.loader,
+            "seed": self.config.seed + self.STAGES.index(self.stage_name),
+            "start_batch": self.progress.stage_batch,
+            "weights": self.config.data.weights,
+        }
+
     def preview(self, data: Any, count: int) -> None:
         """Write what is to be heard and seen of the run's state, of ``count`` held-out utterances."""
 

@@ -95,12 +95,7 @@ class CodecTask(WaveformTask):
     def data(self, prepared: Path) -> RecordingDataModule:
         return RecordingDataModule(
             prepared,
-            self.stage.batch_size,
-            self.stage.batch_frames,
-            self.config.loader,
-            seed=self.config.seed,
-            start_batch=self.progress.stage_batch,
-            weights=self.config.data.weights,
+            **self.batches(),
             segment_frames=-(-self._size // self.config.audio.hop_length),
         )
 

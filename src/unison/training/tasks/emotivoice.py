@@ -95,18 +95,13 @@ class EmotiVoiceTask(WaveformTask):
         contract, speakers = self.contract, self.config.speakers
         return CorpusDataModule(
             prepared,
-            self.stage.batch_size,
-            self.stage.batch_frames,
-            self.config.loader,
-            seed=self.config.seed + self.STAGES.index(self.stage_name),
+            **self.batches(),
             # the contract's lists and scales, which after init_from are the ones that the weights were learnt with
             numbering=Numbering(
                 contract.speakers, contract.symbols, contract.labels, Statistics(**contract.statistics)
             ),
             style=self.config.style.name in ("bert", "prompt"),
             replay=None if speakers.replay is None else Replay(Path(speakers.replay), speakers.replay_share),
-            start_batch=self.progress.stage_batch,
-            weights=self.config.data.weights,
         )
 
     def preview(self, data: CorpusDataModule, count: int) -> None:

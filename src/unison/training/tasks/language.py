@@ -43,12 +43,7 @@ class LanguageTask(Task):
         components = self.contract.components
         data = TokenDataModule(
             prepared,
-            self.stage.batch_size,
-            self.stage.batch_frames,
-            self.config.loader,
-            seed=self.config.seed,
-            start_batch=self.progress.stage_batch,
-            weights=self.config.data.weights,
+            **self.batches(),
             codes=table_name("codes", components["codec"]["weights"]),
             voices=table_name("voices", components["speaker_encoder"]["weights"]),
             tokenizer=BytePairs.from_dict(self.contract.tokenizer),

@@ -70,12 +70,7 @@ class SpeakerEncoderTask(Task):
     def data(self, prepared: Path) -> VoiceDataModule:
         return VoiceDataModule(
             prepared,
-            self.stage.batch_size,
-            self.stage.batch_frames,
-            self.config.loader,
-            seed=self.config.seed,
-            start_batch=self.progress.stage_batch,
-            weights=self.config.data.weights,
+            **self.batches(),
             config=self.config.model,
             utterances=self.config.losses.utterances,
         )
