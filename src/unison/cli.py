@@ -238,15 +238,17 @@ def _run(name: str, command: Command, argv: list[str]) -> None:
         overrides.forbid(argv, carried, "the checkpoint carries it, so that inference can't drift from training", own)
     argv = overrides.in_full(argv, command.short)
     if not command.groups:
+        argv = overrides.open_mappings(argv, _fields(command, dict))
         overrides.unknown_fields(argv, names_of(name))
-    argv = overrides.as_lists(overrides.quote_free_text(argv, command.free_text), _lists(command))
+    argv = overrides.as_lists(overrides.quote_free_text(argv, command.free_text), _fields(command, list))
+    argv = overrides.quote_words(argv)
     _hydra(name, command, overrides.overrides_first(argv))
 
 
-def _lists(command: Command) -> set[str]:
-    """Keys of a command that take a list."""
+def _fields(command: Command, kind: type) -> set[str]:
+    """Keys of a command that take a list, or a dict."""
     hints = get_type_hints(_schema(command))
-    return {name for name, hint in hints.items() if get_origin(hint) is list}
+    return {name for name, hint in hints.items() if get_origin(hint) is kind}
 
 
 def _schema(command: Command) -> type:

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from unison.config.overrides import as_lists, forbid, of_a_mix, quote_free_text
+from unison.config.overrides import as_lists, forbid, of_a_mix, open_mappings, quote_free_text, quote_words
 from unison.errors import UnisonError
 
 TEXTS = [
@@ -132,6 +132,27 @@ def test_one_word_is_a_list_of_one() -> None:
         "+speakers=[c]",
     ]
     assert as_lists(["speakers=a,b", "-m"], {"speakers"}) == ["speakers=a,b", "-m"]
+
+
+def test_words_of_other_alphabets_are_quoted() -> None:
+    given = [
+        "speakers=[maria,张三,Ana María]", "speaker=é", "++labels={tono:[alegre,triste é]}", "speakers=['张三']",
+        "data.x=a,b", "ü",
+    ]  # fmt: skip
+    assert quote_words(given) == [
+        "speakers=[maria,'张三','Ana María']", "speaker='é'", "++labels={tono:[alegre,'triste é']}",
+        "speakers=['张三']", "data.x=a,b", "ü",
+    ]  # fmt: skip
+
+
+def test_mappings_of_what_the_user_names() -> None:
+    given = ["labels={emotion:[angry]}", "labels.emotion=[angry]", "+labels.x=[a]", "labelled=1"]
+    assert open_mappings(given, {"labels"}) == [
+        "++labels={emotion:[angry]}",
+        "++labels.emotion=[angry]",
+        "+labels.x=[a]",
+        "labelled=1",
+    ]
 
 
 def test_forbidden_groups() -> None:

@@ -39,6 +39,8 @@ _FLAGS = (
 )
 """Hydra's own."""
 _CORPORA = "data.corpora"
+_WORDS = re.compile(r"[^\[\]{},:]*[^\x00-\x7f\[\]{},:][^\[\]{},:]*")
+"""What lies between brackets, commas and colons, and has a letter beyond ASCII."""
 _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[^=+~\s][^=]*)=(?P<value>.*)", re.DOTALL)
 
 
@@ -70,6 +72,31 @@ def _quote(text: str) -> str:
     # Hydra: likewise before the quote, and before the closing one.
     text = re.sub(r"(\\*)'", r"\1\1\\'", text)
     return "'" + re.sub(r"(\\+)\Z", r"\1\1", text) + "'"
+
+
+def quote_words(argv: Iterable[str]) -> list[str]:
+    """`argv` with the words of a value quoted that have letters beyond ASCII, as `[maria,张三]`: Hydra knows none.
+
+    A value that has quotes is left as it is.
+    """
+    quoted: list[str] = []
+    for argument in argv:
+        match = _OVERRIDE.fullmatch(argument)
+        if match and not argument.isascii() and not {*match["value"]} & {*"'\"$"}:
+            value = _WORDS.sub(lambda word: _quote(word[0].strip()), match["value"])
+            argument = f"{match['prefix']}{match['key']}={value}"
+        quoted.append(argument)
+    return quoted
+
+
+def open_mappings(argv: Iterable[str], keys: Collection[str]) -> list[str]:
+    """`argv` with `labels=…` and `labels.emotion=…` forced, where `keys` are mappings of what the user names."""
+    opened: list[str] = []
+    for argument in argv:
+        match = _OVERRIDE.fullmatch(argument)
+        own = match and not match["prefix"] and match["key"].partition(".")[0] in keys
+        opened.append(f"++{argument}" if own else argument)
+    return opened
 
 
 def in_full(argv: Iterable[str], short: Mapping[str, str]) -> list[str]:
@@ -106,7 +133,7 @@ def of_a_mix(argv: Iterable[str], choices: Sequence[str]) -> list[str]:
             raise UnisonError(
                 problems
                 or f"{argument}: expected names in brackets, as [ljspeech,vctk], or your own names with their layouts,"
-                " as {calm:csv,glad:csv}"
+                " as {calm:csv,glad:csv}, of ASCII letters, digits and _"
             )
         whole += [f"+data@{_CORPORA}.{name}={choice}" for name, choice in corpora.items()]
     return whole
@@ -117,7 +144,7 @@ def _named(text: str) -> dict[str, str]:
     pairs = [pair.strip().partition(":") for pair in text.strip()[1:-1].split(",")]
     named = {name.strip(): (choice if text.startswith("{") else name).strip() for name, _, choice in pairs}
     written = text.strip()[:1] + text.strip()[-1:]
-    words = all(re.fullmatch(r"\w+", word) for pair in named.items() for word in pair)
+    words = all(re.fullmatch(r"\w+", word, re.ASCII) for pair in named.items() for word in pair)
     return named if written in ("[]", "{}") and words and len(named) == len(pairs) else {}
 
 

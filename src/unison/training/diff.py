@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from unison.config.overrides import TRAIN_TEXTS, of_a_mix, quote_free_text, unknown_choices
+from unison.config.overrides import TRAIN_TEXTS, of_a_mix, quote_free_text, quote_words, unknown_choices
 from unison.config.tools import DiffConfig
 from unison.config.train import TrainConfig
 from unison.config.tree import compose_root, groups, groups_of
@@ -100,7 +100,7 @@ def contract_of(given: str) -> Contract:
         raise UnisonError(f"{given}: {error}") from error
     overrides = of_a_mix(overrides, groups()["data"])
     unknown_choices(overrides, groups_of("train"))
-    tree = compose_root("train", quote_free_text(overrides, TRAIN_TEXTS))
+    tree = compose_root("train", quote_words(quote_free_text(overrides, TRAIN_TEXTS)))
     config = validate(tree, TrainConfig)
     prepared = Path(tree.derived.prepared)
     if not (prepared / "corpus.json").is_file():
