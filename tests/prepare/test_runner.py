@@ -346,6 +346,34 @@ def test_changed_texts_compute_nothing(tmp_path: Path, config: Config, counted: 
     assert len(counted) == 4
 
 
+def test_labels_that_nobody_has_any_more_go(tmp_path: Path, config: Config) -> None:
+    """A voice would offer what it never learnt."""
+    make_corpus(tmp_path / "raw", 9)
+    assert run(config(labels="computed"), tmp_path / "out").labels["pitch"]
+    assert not any(run(config(), tmp_path / "out").labels.values())
+
+
+def test_a_folder_that_can_not_be_made(tmp_path: Path, config: Config) -> None:
+    make_corpus(tmp_path / "raw", 2)
+    (tmp_path / "file").touch()
+    with pytest.raises(UnisonError, match=r"file.out: can't be made .Not a directory.: set outputs="):
+        run(config(), tmp_path / "file" / "out")
+
+
+def test_a_table_without_a_clip(tmp_path: Path, config: Config) -> None:
+    write_table(tmp_path / "raw", make_corpus(tmp_path / "raw", 1)[:0])
+    with pytest.raises(UnisonError, match=r"raw: holds no clip$"):
+        run(config(), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("valid", 2.0), ("max_reject_share", -0.1), ("valid_speakers", 1.5), ("min_seconds", 20.0)]
+)
+def test_ranges(config: Config, name: str, value: float) -> None:
+    with pytest.raises(UnisonError, match=f"^{name}={value:g}: expected from 0"):
+        config(**{name: value})
+
+
 def test_a_speaker_who_left_keeps_the_id(tmp_path: Path, config: Config, capsys: pytest.CaptureFixture[str]) -> None:
     rows = make_corpus(tmp_path / "raw", 6)
     run(config(), tmp_path / "out")

@@ -51,10 +51,15 @@ def names(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_stops_and_the_run_goes_on(
-    config: Make, send: Callable[..., None], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    config: Make,
+    send: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    number: signal.Signals,
 ) -> None:
-    before = signal.getsignal(number)
-    assert before in (signal.SIG_DFL, signal.default_int_handler)
+    before = signal.default_int_handler
+    found = signal.signal(number, before)  # behind nohup or & it would be ignored
+    request.addfinalizer(lambda: signal.signal(number, found))
     cfg = config(f"name=told-{number.name}", *ACOUSTIC, "trainer.stages.joint.steps=2")
     folder = Path(cfg.outputs) / cfg.name
     send(number, 3)

@@ -32,6 +32,7 @@ from unison.vocoders.config import GriffinLimConfig, HifiGanConfig
         (["trainer.stages.joint.accumulate=0"], "trainer.stages.joint.accumulate=0"),
         (["trainer.validate_every=0"], "trainer.validate_every=0"),
         (["trainer.log_every=0"], "trainer.log_every=0"),
+        (["trainer.max_minutes=-1"], "trainer.max_minutes=-1"),
         (["losses.mel=0"], "losses.mel and losses.stft are 0"),
     ],
 )

@@ -89,6 +89,21 @@ def test_a_run_does_not_start_from_what_it_overwrites(config: Make, refused: Ref
     assert refused(cfg) == [f"{source} lies in this run's own folder: name=… starts another run" for source in sources]
 
 
+@pytest.mark.parametrize("name", ["", ".", "../elsewhere", "a/../../b"])
+def test_a_run_lies_in_the_outputs(config: Make, refused: Refused, name: str) -> None:
+    cfg = config("overwrite=true")
+    cfg.name = name
+    assert refused(cfg) == [f"name={name}: expected the name of a folder in outputs={cfg.outputs}"]
+
+
+def test_labels_of_a_corpus_without_any(config: Make, refused: Refused, corpus: Path, tmp_path: Path) -> None:
+    rows = [line.split(",") for line in corpus.read_text().splitlines()]
+    table = tmp_path / "plain.csv"
+    table.write_text("path,text,speaker\n" + "".join(f"{corpus.parent / r[0]},{r[1]},{r[2]}\n" for r in rows[1:]))
+    (problem,) = refused(config("name=unlabelled", "style=labels", f"data.raw={table}", f"outputs={tmp_path}"))
+    assert problem.startswith("style=labels: no clip of this corpus has a label; data.labels=computed gives")
+
+
 @pytest.mark.parametrize("wrong", ["data.raw=nowhere", "init_from={short} speakers.policy=only_new"])
 def test_a_refused_run_overwrites_nothing(config: Make, refused: Refused, copy: Path, short: Path, wrong: str) -> None:
     before = contents(copy)

@@ -94,7 +94,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         # as unison.config.resolvers.prepared_folder does
         self.raw = os.path.expanduser(self.raw)
-        if problems := self._mix_problems():
+        if problems := [*self._range_problems(), *self._mix_problems()]:
             raise UnisonError(problems)
 
     @property
@@ -106,6 +106,15 @@ class DataConfig:
     def alone_problems(self) -> list[str]:
         """What is set that says nothing where this is what is trained on, not one of a mix."""
         return [] if self.weight is None else [f"data.weight={self.weight:g}: counts in a mix alone; see data={MIX}"]
+
+    def _range_problems(self) -> list[str]:
+        shares = {"valid": self.valid, "max_reject_share": self.max_reject_share}
+        if not isinstance(self.valid_speakers, list):
+            shares["valid_speakers"] = self.valid_speakers
+        problems = [f"{name}={value:g}: expected from 0 to 1" for name, value in shares.items() if not 0 <= value <= 1]
+        if not 0 <= self.min_seconds < self.max_seconds:
+            problems.append(f"min_seconds={self.min_seconds:g}: expected from 0 up to max_seconds={self.max_seconds:g}")
+        return problems
 
     def _mix_problems(self) -> list[str]:
         if self.corpus != MIX:

@@ -116,6 +116,9 @@ def prepare(
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnisonError(f"{folder}: can't be made ({error.strerror}): set outputs=<a folder to write in>") from error
+    try:
         with lock(folder) as waited:
             if waited and staleness(data, geometry, reads, folder, style) is None:
                 return folder  # the other process has done it
@@ -208,13 +211,7 @@ def _prepare(
         name=data.name,
         speakers=speakers,
         symbols=symbols,
-        labels={
-            label: _ordered(
-                (u.style[label] for u in utterances if label in u.style),
-                previous.labels[label] if previous else [],
-            )
-            for label in CLASSES
-        },
+        labels={name: _labels(name, utterances, previous) for name in CLASSES},
         statistics=_statistics(Features(found.folders, geometry, utterances), utterances),
         geometry=geometry,
         frontend=reads.name,
@@ -456,8 +453,10 @@ def _report_rejects(outcome: _Outcome, total: int, data: DataConfig, folder: Pat
         print(f"{len(rejects)} of {total} clips can't be used: {counted}; see {folder / 'rejects.jsonl'}")
     if data.corpus == corpora.NONE or (outcome.utterances and len(rejects) <= data.max_reject_share * total):
         return
+    if not total:
+        raise UnisonError(f"{data.raw}: holds no clip")
     examples = "; ".join(f"{r['key']}: {r['reason']} ({r['detail']})" for r in rejects[:_EXAMPLES])
-    found = f"{data.raw}: {len(rejects)} of {total} clips can't be used ({counted or 'it holds none'})"
+    found = f"{data.raw}: {len(rejects)} of {total} clips can't be used ({counted})"
     if outcome.utterances:
         found += f", more than data.max_reject_share={data.max_reject_share:g} allows"
     raise UnisonError(
@@ -494,6 +493,12 @@ def _earlier_sides(folder: Path, previous: CorpusInfo | None, source: dict[str, 
 def _ordered(names: Iterable[str], previous: Sequence[str]) -> list[str]:
     """Names with an earlier position keep it; the others follow, sorted."""
     return [*previous, *sorted(set(names) - set(previous))]
+
+
+def _labels(name: str, utterances: Sequence[Utterance], previous: CorpusInfo | None) -> list[str]:
+    """A class's labels; without a clip that has one nothing of it can be learnt, whatever there was before."""
+    found = {u.style[name] for u in utterances if name in u.style}
+    return _ordered(found, previous.labels[name] if previous and found else [])
 
 
 def _encode_styles(

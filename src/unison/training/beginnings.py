@@ -37,6 +37,7 @@ from unison.models.style_encoder.reading import folded
 from unison.parts import PREFIXES
 from unison.precision import PrecisionPolicy
 from unison.style import style_identity
+from unison.style.config import LabelStyleConfig
 from unison.style.folder import encoder_folder
 from unison.style.wording import Wording
 from unison.text.bpe import BytePairs, normalise
@@ -92,6 +93,11 @@ def new_contract(
         else:
             read["style"] = embedded["bert"]
     elif family == "emotivoice":
+        if isinstance(config.style, LabelStyleConfig) and config.init_from is None and not any(corpus.labels.values()):
+            raise UnisonError(
+                "style=labels: no clip of this corpus has a label; data.labels=computed gives pitch, speed and energy,"
+                " columns emotion, pitch, speed and energy your own"
+            )
         read = {
             "speakers": list(corpus.speakers),
             "symbols": list(corpus.symbols),

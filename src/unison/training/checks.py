@@ -200,6 +200,8 @@ def _training(config: TrainConfig) -> list[str]:
         for what in ("log_every", "validate_every")
         if getattr(config.trainer, what) < 1
     ]
+    if not config.trainer.max_minutes >= 0:
+        problems.append(f"trainer.max_minutes={config.trainer.max_minutes:g}: expected 0 (no limit) or more")
     speakers = config.speakers
     if config.init_from is None:
         problems += [

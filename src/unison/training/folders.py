@@ -82,6 +82,8 @@ def open_run(cfg: DictConfig) -> Run:
         keys = swept_keys(sys.argv[1:])
         name = f"{name}/{job_name([o for o in hydra.overrides.task if o.partition('=')[0] in keys])}"
     folder = Path(cfg.outputs) / name
+    if not _lies_in(str(folder), Path(cfg.outputs)) or folder.resolve() == Path(cfg.outputs).resolve():
+        raise UnisonError(f"name={name}: expected the name of a folder in outputs={cfg.outputs}")
     # of a run's processes the first makes the folder, perhaps before the others look
     if first_process() and not cfg.overwrite and any((folder / CHECKPOINTS).glob("*.ckpt")):
         raise UnisonError(

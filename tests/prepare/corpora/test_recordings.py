@@ -46,12 +46,25 @@ def test_a_table_is_taken_before_lines_and_its_notes_are_left_alone(tmp_path: Pa
     assert told(raw) == {"1": ("1.wav", "One", "ann")}
 
 
-def test_a_text_file_beside_each_recording(tmp_path: Path) -> None:
+def test_a_text_file_beside_each_recording(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = {"a.wav": b"x", "a.txt": "One\n two.\n", "b.FLAC": b"x", "b.txt": " ", "c.mp3": b"x", "notes.txt": "hm"}
     raw = made(tmp_path / "ben", files | {"d.ogg": b"x", "d.txt": b"\xff"})
     assert told(raw) == {"a": ("a.wav", "One two.", "ben")}
+    assert "no recording lies beside: 1 .txt (notes.txt)" in caplog.text
     rejects = [e for e in read(DataConfig(corpus="csv", raw=str(raw))) if isinstance(e, Reject)]
     assert {e.key: e.reason for e in rejects} == {"b": "no text", "c": "missing text", "d": "unreadable text"}
+
+
+@pytest.mark.parametrize(("form", "which"), [("{i}|text {i}|{who}", "third"), ("{i}|{who}|text {i}", "second")])
+def test_a_column_of_speakers_is_no_text(tmp_path: Path, form: str, which: str) -> None:
+    lines = [form.format(i=i, who=("ann", "ben")[i % 2]) for i in range(6)]
+    files: dict[str, str | bytes] = {f"{i}.wav": b"x" for i in range(6)}
+    raw = made(tmp_path, files | {"lines.txt": "\n".join(lines)})
+    with pytest.raises(UnisonError, match=f"the {which} says the same over and over .'ann'.*path.text.speaker"):
+        read(DataConfig(corpus="csv", raw=str(raw)))
+    # readings of a text repeat as it does
+    (raw / "lines.txt").write_text("\n".join(f"{i}|{i % 2}|{('zero', 'one')[i % 2]}" for i in range(6)))
+    assert [text for _, text, _ in told(raw).values()] == ["zero", "one"] * 3
 
 
 def test_folders_in_a_folder_are_speakers(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ its ``wavs/`` on, with or without its ending. Beside ``001.wav`` lies ``001.txt`
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from unison.prepare.clip import Clip, Reject
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 TEXT = ".txt"
 """What a file with a text is called by."""
-_SHOWN = 20
+_SHOWN, _EXAMPLES = 20, 5
+
+log = logging.getLogger(__name__)
 
 
 def separator_of(line: str, folder: Path) -> str | None:
@@ -34,7 +37,7 @@ def read_lines(path: Path, lines: Iterable[str], separator: str, speaker: str | 
     Raises :class:`UnisonError` with every problem of the file at once, by line number.
     """
     problems: list[str] = []
-    rows: list[tuple[str, str]] = []
+    rows: list[list[str]] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -43,15 +46,28 @@ def read_lines(path: Path, lines: Iterable[str], separator: str, speaker: str | 
             form = {"|": "id|text|normalised text or name|text", "\t": "name, a tab, text", " ": "name, a space, text"}
             problems.append(f"{path}: line {number}: {len(cells)} cells; expected {form[separator]}")
             continue
-        rows.append((cells[0], cells[-1]))
+        rows.append(cells)
+    if (column := _repeated(rows)) is not None:
+        problems.append(
+            f"{path}: of three cells the {('second', 'third')[column]} says the same over and over"
+            f" ('{rows[0][column + 1]}'), so these are not name|text|normalised text; where a column says who speaks,"
+            " the first line names the columns, as path|text|speaker"
+        )
     raise_some(problems)
-    names = [Path(name) for name, _ in rows]
+    names = [Path(cells[0]) for cells in rows]
     keys = [(n.with_suffix("") if n.suffix.lower() in SUFFIXES else n).as_posix() for n in names]
     whose = speakers(keys, path.parent, speaker)
     return [
-        checked(Clip(key=key, audio=recording(path.parent, name), text=text, speaker=who))
-        for key, (name, text), who in zip(keys, rows, whose, strict=True)
+        checked(Clip(key=key, audio=recording(path.parent, cells[0]), text=cells[-1], speaker=who))
+        for key, cells, who in zip(keys, rows, whose, strict=True)
     ]
+
+
+def _repeated(rows: list[list[str]]) -> int | None:
+    """Which of two texts has far fewer different values than the other, as no two readings of a text have."""
+    texts = [cells[1:] for cells in rows if len(cells) == 3]
+    kinds = [len({text[i] for text in texts}) for i in (0, 1)]
+    return kinds.index(min(kinds)) if 2 * min(kinds) < max(kinds) else None
 
 
 def recordings(folder: Path) -> list[Path]:
@@ -62,7 +78,14 @@ def recordings(folder: Path) -> list[Path]:
 def read_beside(folder: Path, speaker: str | None) -> list[Clip | Reject]:
     """Every recording under a folder with the text of the file beside it; see :func:`speakers` for who says it."""
     found = recordings(folder)
+    heard = {path.with_suffix("") for path in found}
     keys = [path.relative_to(folder).with_suffix("").as_posix() for path in found]
+    silent = sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob(f"*{TEXT}") if path.with_suffix("") not in heard
+    )
+    if silent:  # notes, perhaps
+        shown = ", ".join(silent[:_EXAMPLES]) + (", …" if len(silent) > _EXAMPLES else "")
+        log.warning("%s: left out, since no recording lies beside: %d .txt (%s)", folder, len(silent), shown)
     entries: list[Clip | Reject] = []
     for path, key, who in zip(found, keys, speakers(keys, folder, speaker), strict=True):
         text = read_text(path.with_suffix(TEXT), key)
