@@ -92,6 +92,7 @@ def test_prosody_values(attribute: str, expected: Prosody) -> None:
     [
         ("one {two} three", "one {two} three", "{two}: no pinyin"),
         ("one [RR EH1] two", "one [RR EH1] two", "[RR EH1]: no ARPAbet"),
+        ("one [R EH D] two", "one [R EH D] two", "[R EH D]: no ARPAbet"),
         ("one <break soon> two", "one two", "expected a time such as 300ms"),
         ("<prosody rate='quick'>one</prosody>", "one", "rate='quick': expected a factor"),
         ("<prosody pitch='+20Hz'>one</prosody>", "one", "pitch='+20Hz': expected semitones"),

@@ -229,7 +229,7 @@ class _Parser:
             return
         if alphabet == PINYIN:
             self._warn(f"{whole}: no pinyin (syllables with tones 1-5), read as text")
-        elif re.search(r"\b(?:[A-Z]{2}[0-2]) ?", content):
+        elif re.search(r"\b(?:[A-Z]{2}[0-2]) ?", content) or _is_stressless(content.split()):
             self._warn(f"{whole}: no ARPAbet (phones, vowels with their stress 0-2), read as text")
         self._text(whole, False)
 
@@ -422,6 +422,11 @@ def _is_pinyin(tokens: tuple[str, ...]) -> bool:
 def _is_arpabet(tokens: tuple[str, ...]) -> bool:
     stressed = [token[-1] in "012" and token[:-1] in VOWELS for token in tokens]
     return any(stressed) and all(vowel or token in CONSONANTS for vowel, token in zip(stressed, tokens, strict=True))
+
+
+def _is_stressless(tokens: list[str]) -> bool:
+    """Whether these are phones of which a vowel lacks its stress, as R EH D."""
+    return len(tokens) > 1 and not VOWELS.isdisjoint(tokens) and all(t in VOWELS or t in CONSONANTS for t in tokens)
 
 
 _PROSODY: dict[str, Callable[[str], float | None]] = {"rate": _rate, "pitch": _pitch, "volume": _volume}
