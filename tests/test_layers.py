@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "style": {"contract", "models"},
     # typed schemas of all that can be configured; see also the rule on torch below
     "config": {"audio", "data", "models", "precision", "prepare", "style", "training", "vocoders"},
-    "prepare": {"audio", "builders", "config", "data", "files", "models", "parts", "style", "text"},
+    "prepare": {"audio", "builders", "config", "data", "files", "models", "parts", "precision", "style", "text"},
     "data": {"audio", "models", "style", "text"},
     "builders": {"adapters", "audio", "config", "contract", "models", "style", "text", "vocoders"},
     # what a checkpoint holds of what another run trained

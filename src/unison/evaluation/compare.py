@@ -27,7 +27,7 @@ from unison.evaluation.variants import REFERENCE, Job, Performance, Take, Varian
 from unison.files import write_text
 from unison.inference.request import Request
 from unison.inference.run import make_folders, read_requests
-from unison.inference.synthesizer import speaker_id
+from unison.inference.synthesizer import family_of, speaker_id
 from unison.precision import PRECISIONS
 
 COMPILATIONS: tuple[str, ...] = get_args(get_type_hints(CompileConfig)["mode"])
@@ -44,7 +44,8 @@ def compare(cfg: DictConfig) -> Report:
     requests = read_requests(config)
     # no process need be started for these
     contract = read_contract(resolve_ckpt(config.ckpt).path)
-    if contract.kind == "tts" and contract.family == "metavoice":
+    family_of(contract, config.ckpt)
+    if contract.family == "metavoice":
         raise UnisonError(
             f"ckpt={config.ckpt}: a MetaVoice draws its tokens, and where another rounding draws another it says the"
             " text another way: that is no distance from float32; infer.py precision=… lets one hear each"

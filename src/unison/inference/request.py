@@ -52,6 +52,8 @@ KNOBS = {
     "metavoice": ("reference", "guidance", "temperature", "top_p", "top_k"),
 }
 """What a request to each family may say besides text, speaker and seed."""
+_PINYIN = re.compile(r"\{\s*[^\W\d_]+[1-6]\b")
+"""How a text begins that begins with how it is said, as {chong2 qing4}, and is no JSON."""
 _TYPES: dict[str, tuple[type, ...]] = {
     "text": (str,),
     "speaker": (str,),
@@ -109,7 +111,7 @@ def parse_lines(lines: Iterable[str], defaults: Request, source: str) -> list[Re
         line = line.strip("\r\n\ufeff ")
         if not line:
             continue
-        if not line.startswith("{"):
+        if not line.startswith("{") or _PINYIN.match(line):
             requests.append(replace(defaults, text=line))
             continue
         try:

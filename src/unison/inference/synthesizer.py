@@ -282,7 +282,7 @@ def load(
     contract, weights = read_state(found) if adapters is None else _adapted(found, adapters)
     if style_path is None and (beside := encoder_folder(contract, found)) is not None:
         style_path = str(beside)
-    family = _family(contract, str(ckpt))
+    family = family_of(contract, str(ckpt))
     parts = {"vocoder": vocoder, "style_path": style_path, "quantize": quantize, "lexicon": lexicon}
     foreign = [problem for request in requests for problem in foreign_knobs(request, family.family)]
     foreign += [
@@ -316,7 +316,7 @@ def _adapted(found: ResolvedCkpt, adapters: str | Path) -> tuple[Contract, dict[
     return contract.replace(weights_digest=weights_digest(whole)), whole
 
 
-def _family(contract: Contract, ckpt: str) -> type[Synthesizer]:
+def family_of(contract: Contract, ckpt: str) -> type[Synthesizer]:
     """The class that speaks with what a contract describes."""
     if contract.kind == KIND:
         base = f"<the voice of the weights {str(base_of(contract).get('weights'))[:12]}…>"
