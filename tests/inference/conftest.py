@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import traceback
@@ -90,6 +91,8 @@ def fresh(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # behind nohup or & it would be ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     return start
