@@ -137,11 +137,11 @@ def test_one_word_is_a_list_of_one() -> None:
 def test_words_of_other_alphabets_are_quoted() -> None:
     given = [
         "speakers=[maria,张三,Ana María]", "speaker=é", "++labels={tono:[alegre,triste é]}", "speakers=['张三']",
-        "data.x=a,b", "ü",
+        "data.x=a,b", "ü", "--config-dir=jürgen", "name=choice(ü,ä)",
     ]  # fmt: skip
     assert quote_words(given) == [
         "speakers=[maria,'张三','Ana María']", "speaker='é'", "++labels={tono:[alegre,'triste é']}",
-        "speakers=['张三']", "data.x=a,b", "ü",
+        "speakers=['张三']", "data.x=a,b", "ü", "--config-dir=jürgen", "name=choice('ü','ä')",
     ]  # fmt: skip
 
 

@@ -231,7 +231,7 @@ from tests_conftest import GEOMETRY
 from unison.prepare import prepare
 from unison.prepare.config import DataConfig
 from unison.text import frontend
-from unison.prepare.store import FeatureStore, lock
+from unison.prepare.store import FeatureStore
 from unison.text import frontend
 
 add = FeatureStore.add

@@ -33,6 +33,7 @@ from unison.vocoders.config import GriffinLimConfig, HifiGanConfig
         (["trainer.validate_every=0"], "trainer.validate_every=0"),
         (["trainer.log_every=0"], "trainer.log_every=0"),
         (["trainer.max_minutes=-1"], "trainer.max_minutes=-1"),
+        (["trainer.strategy=dpp"], "trainer.strategy=dpp: Lightning has none of that name; did you mean ddp"),
         (["losses.mel=0"], "losses.mel and losses.stft are 0"),
     ],
 )

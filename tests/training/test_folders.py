@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from omegaconf import DictConfig
 
+from tests.conftest import SPEAKER_ENCODER, make_corpus
 from tests.training.conftest import ACOUSTIC
 from unison.config.resolvers import register
 from unison.config.tree import compose_root
@@ -21,7 +22,7 @@ from unison.contract.checkpoint import read_contract, read_weights, resolve_ckpt
 from unison.contract.exported import write_exported
 from unison.errors import UnisonError
 from unison.training.callbacks import CHECKPOINTS, METRICS, append_metrics, forget_metrics
-from unison.training.folders import job_name, swept_keys, with_overrides
+from unison.training.folders import job_name, open_run, swept_keys, with_overrides
 from unison.training.presets import overrides_of
 from unison.training.run import train
 
@@ -87,6 +88,22 @@ def test_a_run_does_not_start_from_what_it_overwrites(config: Make, refused: Ref
     sources = [f"init_from={copy}", f"vocoder_from={copy / CHECKPOINTS}"]
     cfg = config(f"name={copy.name}", f"outputs={copy.parent}", "overwrite=true", *sources)
     assert refused(cfg) == [f"{source} lies in this run's own folder: name=… starts another run" for source in sources]
+
+
+def test_what_batches_are_too_few_for_overwrites_nothing(config: Make, refused: Refused, copy: Path) -> None:
+    before = contents(copy)
+    solo = make_corpus(copy.parent / "solo", {"anna": 120.0})
+    own = [f"name={copy.name}", f"outputs={copy.parent}", f"data.raw={solo}", "overwrite=true"]
+    assert "1 speaker to learn from" in refused(config(*own, of=SPEAKER_ENCODER))[0]
+    assert contents(copy) == before
+
+
+def test_a_run_folder_may_be_a_link(config: Make, copy: Path) -> None:
+    outputs = copy.parent / "outputs"
+    outputs.mkdir()
+    (outputs / "link").symlink_to(copy)
+    cfg = config(*ACOUSTIC, "name=link", f"outputs={outputs}", "overwrite=true")
+    assert open_run(cfg).folder == outputs / "link"
 
 
 @pytest.mark.parametrize("name", ["", ".", "../elsewhere", "a/../../b"])

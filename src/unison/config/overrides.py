@@ -39,9 +39,9 @@ _FLAGS = (
 )
 """Hydra's own."""
 _CORPORA = "data.corpora"
-_WORDS = re.compile(r"[^\[\]{},:]*[^\x00-\x7f\[\]{},:][^\[\]{},:]*")
+_WORDS = re.compile(r"[^\[\]{}(),:]*[^\x00-\x7f\[\]{}(),:][^\[\]{}(),:]*")
 """What lies between brackets, commas and colons, and has a letter beyond ASCII."""
-_OVERRIDE = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[^=+~\s][^=]*)=(?P<value>.*)", re.DOTALL)
+_OVERRIDE = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[^=+~\s-][^=]*)=(?P<value>.*)", re.DOTALL)
 
 
 def quote_free_text(argv: Iterable[str], keys: Iterable[str]) -> list[str]:

@@ -63,7 +63,7 @@ def verify_archive(path: str | Path) -> Path:
         raise UnisonError(f"{path}: no such file{nearest_paths(path)}")
     if not path.is_file():
         raise UnisonError(f"{path}: expected a checkpoint file, found a folder")
-    known = path.stat()
+    known, now = path.stat(), time.time_ns()
     state = known.st_dev, known.st_ino, known.st_size, known.st_mtime_ns, known.st_ctime_ns
     if state in _whole:
         return path
@@ -76,7 +76,7 @@ def verify_archive(path: str | Path) -> Path:
         raise UnisonError(f"{path}: can't be read: {error.strerror or error}") from error
     if problem:
         raise UnisonError(f"{path}: {problem}")
-    if time.time_ns() - known.st_ctime_ns > _SETTLED_NS:
+    if now - known.st_ctime_ns > _SETTLED_NS:
         _whole.add(state)
     return path
 

@@ -114,7 +114,9 @@ def held_out_of(synthesizer: Synthesizer) -> tuple[Corpus, list[Utterance]]:
         )
     known = [utterance for utterance in corpus.split("valid") if utterance.speaker in synthesizer.contract.speakers]
     if not known:
-        raise UnisonError(f"{folder} holds no utterance out: prepare the corpus with a larger data.valid")
+        raise UnisonError(
+            f"{folder} holds out no utterance of this voice's speakers: prepare it with a larger data.valid"
+        )
     return corpus, known
 
 

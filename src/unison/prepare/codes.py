@@ -37,18 +37,21 @@ def table_name(kind: str, weights: str) -> str:
 
 
 @torch.inference_mode()
-def prepare_codes(folder: Path, codec: AudioCodec, weights: str, progress: bool = True) -> str:
+def prepare_codes(
+    folder: Path, codec: AudioCodec, weights: str, device: str | torch.device = "cpu", progress: bool = True
+) -> str:
     """Encode every recording of the prepared corpus in ``folder`` that has no codes yet; returns the table's name.
 
     Args:
         folder: the prepared corpus, at the codec's sample rate.
-        codec: in eval mode, on the device to compute on.
+        codec: in eval mode.
         weights: digest of its weights.
+        device: where to compute; the codec goes there if there is something to do.
         progress: show a bar.
     """
-    device = next(codec.parameters()).device
 
     def encode(waveforms: list[Tensor]) -> list[np.ndarray]:
+        codec.to(device)
         lengths = torch.tensor([len(waveform) for waveform in waveforms], device=device)
         padded = pad_sequence(waveforms, batch_first=True).to(device)[:, None]
         codes = codec.encode(padded, lengths).transpose(1, 2).cpu().numpy()
@@ -60,20 +63,29 @@ def prepare_codes(folder: Path, codec: AudioCodec, weights: str, progress: bool 
 
 
 @torch.inference_mode()
-def prepare_voices(folder: Path, encoder: SpeakerEncoder, weights: str, learnt_at: int, progress: bool = True) -> str:
+def prepare_voices(
+    folder: Path,
+    encoder: SpeakerEncoder,
+    weights: str,
+    learnt_at: int,
+    device: str | torch.device = "cpu",
+    progress: bool = True,
+) -> str:
     """As :func:`prepare_codes`, with the speaker vector of every reference of each split.
 
     Args:
         folder: the prepared corpus, at any sample rate.
-        encoder: in eval mode, on the device to compute on.
+        encoder: in eval mode.
         weights: digest of its weights.
         learnt_at: sample rate of the recordings that it learnt from; of others it hears no more than of those.
+        device: as there.
         progress: show a bar.
     """
-    corpus, device = Corpus(folder), encoder.linear.weight.device
+    corpus = Corpus(folder)
     rate = corpus.geometry.sample_rate
 
     def embed(waveforms: list[Tensor]) -> list[np.ndarray]:
+        encoder.to(device)
         narrowed = [resample(waveform.to(device), rate, learnt_at) for waveform in waveforms]
         heard = [resample(waveform, learnt_at, encoder.sample_rate) for waveform in narrowed]
         return list(encoder.embed_batch(heard).cpu().numpy()[:, None])

@@ -100,12 +100,10 @@ def prepare_tables(folder: Path, parts: Mapping[str, Part], accelerator: str = "
     device = "cpu" if accelerator == "cpu" or not torch.cuda.is_available() else "cuda"
     set_matmul("highest")  # what a corpus is read as should not hang on who asks
     if codec := parts.get("codec"):
-        model = build_part(codec.identity, codec.weights).to(device)
-        prepare_codes(folder, model, codec.identity["weights"])
+        prepare_codes(folder, build_part(codec.identity, codec.weights), codec.identity["weights"], device)
     if encoder := parts.get("speaker_encoder"):
         known = encoder.identity
-        model = build_part(known, encoder.weights).to(device)
-        prepare_voices(folder, model, known["weights"], known["sample_rate"])
+        prepare_voices(folder, build_part(known, encoder.weights), known["weights"], known["sample_rate"], device)
 
 
 def prepare_corpus(

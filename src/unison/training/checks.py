@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
+from lightning.pytorch.strategies import StrategyRegistry
 
 from unison.builders import build_discriminator, build_vocoder
 from unison.config.train import LOSSES, TrainConfig, model_name
@@ -184,6 +185,9 @@ def _training(config: TrainConfig) -> list[str]:
     ):
         if value not in choices:
             problems.append(f"{where}={value}: expected one of {', '.join(choices)}")
+    strategy, strategies = config.trainer.strategy, StrategyRegistry.available_strategies()
+    if strategy not in ("auto", *strategies):
+        problems.append(f"trainer.strategy={strategy}: Lightning has none of that name{nearest(strategy, strategies)}")
     if config.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         asked = f"trainer.accelerator={config.trainer.accelerator}"
         problems.append(f"{asked}: this machine has no CUDA device; auto takes what is there")

@@ -61,6 +61,13 @@ def of_base(tree: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return merged
 
 
+def typed_of_base(config: TrainConfig) -> list[str]:
+    """What has to be typed, so that a run's own configuration comes out of :func:`of_base` as it is."""
+    if isinstance(config.finetune, NoFinetuning):
+        return []
+    return [f"model.{name}={getattr(config.model, name)}" for name in _SPEAKING]
+
+
 def first_stage_of(base: Contract) -> Mapping[str, Any]:
     """The settings of a voice's first stage, by the name of each.
 

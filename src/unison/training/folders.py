@@ -30,8 +30,9 @@ from unison.contract.exported import is_exported
 from unison.errors import UnisonError
 from unison.training.callbacks import CHECKPOINTS, METRICS
 from unison.training.checks import check
-from unison.training.finetuning import of_base
+from unison.training.finetuning import of_base, typed_of_base
 from unison.training.foreseen import foresee
+from unison.training.moved import FILE as MOVED
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def open_run(cfg: DictConfig) -> Run:
         keys = swept_keys(sys.argv[1:])
         name = f"{name}/{job_name([o for o in hydra.overrides.task if o.partition('=')[0] in keys])}"
     folder = Path(cfg.outputs) / name
-    if not _lies_in(str(folder), Path(cfg.outputs)) or folder.resolve() == Path(cfg.outputs).resolve():
+    if Path(os.path.abspath(cfg.outputs)) not in Path(os.path.abspath(folder)).parents:
         raise UnisonError(f"name={name}: expected the name of a folder in outputs={cfg.outputs}")
     # of a run's processes the first makes the folder, perhaps before the others look
     if first_process() and not cfg.overwrite and any((folder / CHECKPOINTS).glob("*.ckpt")):
@@ -104,7 +105,7 @@ def open_run(cfg: DictConfig) -> Run:
 
 
 def _lies_in(path: str, folder: Path) -> bool:
-    return Path(path).resolve().is_relative_to(folder.resolve())
+    return Path(path).expanduser().resolve().is_relative_to(folder.resolve())
 
 
 @contextlib.contextmanager
@@ -131,8 +132,8 @@ def held(run: Run) -> Iterator[None]:
 
 
 def clear(run: Run) -> None:
-    """Rid a new run's folder of what another left there, now that nothing can refuse the run any more."""
-    for left in (CHECKPOINTS, METRICS, "previews", "tensorboard", "csv"):
+    """Rid a new run's folder of what another left there."""
+    for left in (CHECKPOINTS, METRICS, MOVED, "previews", "tensorboard", "csv", "evaluation", "prompts"):
         path = run.folder / left
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -263,6 +264,7 @@ def children_run(run: Run) -> Iterator[None]:
         if run.checkpoint is None:
             quiet = [f"hydra/{name}=disabled" for name in ("job_logging", "hydra_logging")]
             sys.argv += [*quiet, "--config-dir", str(run.folder.resolve()), "--config-name", "config"]
+            sys.argv += typed_of_base(run.config)
         else:
             overrides = HydraConfig.get().overrides.task
             sys.argv += [f"resume={run.folder}", *(o for o in overrides if o.lstrip("+").startswith(RESUMABLE))]

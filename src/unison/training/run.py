@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -105,22 +106,27 @@ def _train(run: Run) -> dict[str, float]:
                 for name in idle
             ]
         )
-    if first_process():
-        if run.checkpoint is None:
-            clear(run)
-        (run.folder / "config.yaml").write_text(contract.config, encoding="utf-8")
-        if config.data.corpus != NONE:
-            write_card(measure(prepared, config.data), run.folder)
-        if run.contract is not None:
-            forget_metrics(run.folder / METRICS, run.contract.step)
     log.info("%s", summary(task, corpus))
     with children_run(run):
-        fit(task, prepared, run.checkpoint)
+        fit(task, prepared, run.checkpoint, partial(_write_down, run, contract, prepared))
     if (number := stopping_signal(task)) is not None:
         sys.exit(128 + number)
     if first_process() and (contract.kind, contract.family) == ("tts", "emotivoice"):
         log.info("%s", how_to_hear(run.folder, contract, corpus))
     return task.validation_metrics
+
+
+def _write_down(run: Run, contract: Contract, prepared: Path) -> None:
+    """What a run's folder says of it from the beginning."""
+    if not first_process():
+        return
+    if run.checkpoint is None:
+        clear(run)
+    (run.folder / "config.yaml").write_text(contract.config, encoding="utf-8")
+    if run.config.data.corpus != NONE:
+        write_card(measure(prepared, run.config.data), run.folder)
+    if run.contract is not None:
+        forget_metrics(run.folder / METRICS, run.contract.step)
 
 
 def how_to_hear(folder: Path, contract: Contract, corpus: Corpus) -> str:
@@ -132,8 +138,11 @@ def how_to_hear(folder: Path, contract: Contract, corpus: Corpus) -> str:
     return f"the voice is in {folder}; to hear it: {command}"
 
 
-def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
-    """Train the stages that are left, one after the other."""
+def fit(task: Task, prepared: Path, checkpoint: Path | None, write_down: Callable[[], None]) -> None:
+    """Train the stages that are left, one after the other.
+
+    `write_down` is called when nothing can refuse the run any more.
+    """
     stages = task.stages()
     if checkpoint is not None:
         payload = read_checkpoint(checkpoint)
@@ -159,8 +168,11 @@ def fit(task: Task, prepared: Path, checkpoint: Path | None) -> None:
     for name in stages:
         if checkpoint is None:
             task.start_stage(name)
-        data = task.data(prepared)
-        make_trainer(task).fit(task, data, ckpt_path=checkpoint, weights_only=True)
+        data, trainer = task.data(prepared), make_trainer(task)
+        if name == stages[0]:
+            data.train_dataloader()  # a corpus may have too little for its batches
+            write_down()
+        trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
         checkpoint = None
         if task.stopped_by is not None or not task.stage_done:
             break

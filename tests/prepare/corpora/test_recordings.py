@@ -57,14 +57,20 @@ def test_a_text_file_beside_each_recording(tmp_path: Path, caplog: pytest.LogCap
 
 @pytest.mark.parametrize(("form", "which"), [("{i}|text {i}|{who}", "third"), ("{i}|{who}|text {i}", "second")])
 def test_a_column_of_speakers_is_no_text(tmp_path: Path, form: str, which: str) -> None:
-    lines = [form.format(i=i, who=("ann", "ben")[i % 2]) for i in range(6)]
-    files: dict[str, str | bytes] = {f"{i}.wav": b"x" for i in range(6)}
+    lines = ["0|one text", *(form.format(i=i, who=("ann", "ben")[i % 3 % 2]) for i in range(1, 20))]
+    files: dict[str, str | bytes] = {f"{i}.wav": b"x" for i in range(20)}
     raw = made(tmp_path, files | {"lines.txt": "\n".join(lines)})
     with pytest.raises(UnisonError, match=f"the {which} says the same over and over .'ann'.*path.text.speaker"):
         read(DataConfig(corpus="csv", raw=str(raw)))
-    # readings of a text repeat as it does
-    (raw / "lines.txt").write_text("\n".join(f"{i}|{i % 2}|{('zero', 'one')[i % 2]}" for i in range(6)))
-    assert [text for _, text, _ in told(raw).values()] == ["zero", "one"] * 3
+    for line, text in (
+        ("{i}|{digit}|{word}", "{word}"),  # readings of a text repeat as it does
+        ("{i}|<mood {i}> It is {word}.|it is {word}", "it is {word}"),  # and have words in common with it
+        ("{i}||{word} {i}", "{word} {i}"),
+    ):
+        said = [{"i": i, "digit": i % 2, "word": ("zero", "one")[i % 2]} for i in range(20)]
+        (raw / "lines.txt").write_text("\n".join(line.format(**one) for one in said))
+        found = {key: read for key, (_, read, _) in told(raw).items()}
+        assert found == {str(one["i"]): text.format(**one) for one in said}
 
 
 def test_folders_in_a_folder_are_speakers(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from unison.text import normalize
 from unison.text.normalization.english import cardinal, in_pairs, ordinal, roman, year
 
 
@@ -60,4 +61,6 @@ def test_roman_numerals_are_those_that_count_up() -> None:
     ones = ["", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"]
     assert [roman(ten + one) for ten in tens for one in ones][1:] == list(range(1, 100))
     assert roman("MCMXCIV") == 1994
+    said = {"MIX": "MIX", "MMXX": "twenty twenty", "MCMX": "nineteen ten", "MCMLXXXIV": "nineteen eighty four"}
+    assert {text: normalize(text, "english") for text in said} == said
     assert [roman(letters) for letters in ("", "IIII", "VX", "IC", "ABC")] == [None] * 5

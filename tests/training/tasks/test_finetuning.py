@@ -17,14 +17,16 @@ from tests.conftest import QUICK, Command, trained
 from tests.inference.language_voice import made
 from unison.builders import build_voice, trained_voice
 from unison.config.finetune import FullConfig, LastBlocksConfig
+from unison.config.train import TrainConfig
 from unison.config.tree import compose_root
+from unison.config.validate import validate
 from unison.contract.checkpoint import read_contract, read_weights, resolve_ckpt
 from unison.contract.exported import read_exported
 from unison.inference.synthesizer import load
 from unison.models.metavoice.config import FirstStageConfig
 from unison.models.metavoice.first_stage import FirstStage
 from unison.models.metavoice.voice import MetaVoice
-from unison.training.finetuning import frozen, of_base
+from unison.training.finetuning import frozen, of_base, typed_of_base
 
 Make = Callable[..., DictConfig]
 SHORT = [
@@ -239,6 +241,14 @@ def test_the_guidance_is_the_bases_unless_typed(
     overrides = ["finetune=full", f"init_from={base}", "model=metavoice_first", "model.dropout=0.3", *typed]
     model = of_base(compose_root("train", overrides), overrides).model
     assert (model.guidance, model.hidden, model.dropout) == (guidance, 32, 0.3)
+
+
+def test_a_run_s_own_configuration_is_that_of_its_other_processes(tmp_path: Path) -> None:
+    """They compose what the first one has written down."""
+    base = made(tmp_path / "base.ckpt", guidance=1.5)
+    overrides = ["finetune=full", f"init_from={base}", "model=metavoice_first", "model.guidance=2"]
+    tree = of_base(compose_root("train", overrides), overrides)
+    assert of_base(tree, typed_of_base(validate(tree, TrainConfig))) == tree
 
 
 def test_what_does_not_fit_is_named(

@@ -45,7 +45,6 @@ class Quantizer(nn.Module):
         self._together = True
         for layer in self.residual.layers:
             codebook = layer._codebook
-            codebook.use_ddp = True
             codebook.all_reduce_fn = codebook.kmeans_all_reduce_fn = distributed.all_reduce
             codebook.sample_fn = codebook.replace_sample_fn = sample_vectors_distributed
 

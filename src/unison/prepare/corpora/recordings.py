@@ -8,6 +8,8 @@ its ``wavs/`` on, with or without its ending. Beside ``001.wav`` lies ``001.txt`
 from __future__ import annotations
 
 import logging
+import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +20,8 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 TEXT = ".txt"
 """What a file with a text is called by."""
 _SHOWN, _EXAMPLES = 20, 5
+_ENOUGH = 10
+"""Lines from which on a column is judged by what it repeats."""
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +51,11 @@ def read_lines(path: Path, lines: Iterable[str], separator: str, speaker: str | 
             problems.append(f"{path}: line {number}: {len(cells)} cells; expected {form[separator]}")
             continue
         rows.append(cells)
-    if (column := _repeated(rows)) is not None:
+    if (repeated := _repeated(rows)) is not None:
+        which, example = repeated
         problems.append(
-            f"{path}: of three cells the {('second', 'third')[column]} says the same over and over"
-            f" ('{rows[0][column + 1]}'), so these are not name|text|normalised text; where a column says who speaks,"
-            " the first line names the columns, as path|text|speaker"
+            f"{path}: of three cells the {which} says the same over and over ('{example}'), so these are not name|text|"
+            "normalised text; where a column says who speaks, the first line names the columns, as path|text|speaker"
         )
     raise_some(problems)
     names = [Path(cells[0]) for cells in rows]
@@ -63,11 +67,19 @@ def read_lines(path: Path, lines: Iterable[str], separator: str, speaker: str | 
     ]
 
 
-def _repeated(rows: list[list[str]]) -> int | None:
-    """Which of two texts has far fewer different values than the other, as no two readings of a text have."""
-    texts = [cells[1:] for cells in rows if len(cells) == 3]
-    kinds = [len({text[i] for text in texts}) for i in (0, 1)]
-    return kinds.index(min(kinds)) if 2 * min(kinds) < max(kinds) else None
+def _repeated(rows: list[list[str]]) -> tuple[str, str] | None:
+    """Which of two texts is none, and what it says most: it has far fewer different values and no words in common."""
+    texts = [cells[1:] for cells in rows if len(cells) == 3 and all(cells)]
+    if len(texts) < _ENOUGH or 2 * sum(map(_alike, texts)) > len(texts):
+        return None
+    counts = {which: Counter(text[i] for text in texts) for i, which in enumerate(("second", "third"))}
+    fewer, more = sorted(counts, key=lambda which: len(counts[which]))
+    return (fewer, counts[fewer].most_common(1)[0][0]) if 2 * len(counts[fewer]) < len(counts[more]) else None
+
+
+def _alike(texts: list[str]) -> bool:
+    one, two = (set(re.findall(r"\w+", text.casefold())) for text in texts)
+    return bool(one & two)
 
 
 def recordings(folder: Path) -> list[Path]:

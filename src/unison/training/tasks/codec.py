@@ -86,7 +86,10 @@ class CodecTask(WaveformTask):
         super().on_validation_epoch_end()
 
     def look_through(self, batch: Recordings) -> None:
+        # in eval mode it waits for no other process, which may not be looking
+        self.voice.quantizer.eval()
         real, fake, _ = self._segments(batch)
+        self.voice.quantizer.train()
         if self.has_discriminator:
             assert self.discriminator is not None
             with self.policy.autocast():
