@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from tests.conftest import CODEC
+from tests.conftest import CODEC, QUICK
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ def by_two(cfg: DictConfig, *overrides: str) -> None:
     two = ["trainer.strategy=ddp_find_unused_parameters_true", "trainer.devices=2"]
     command = [sys.executable, "train.py", *overrides, *two, f"data.raw={cfg.data.raw}", f"outputs={cfg.outputs}"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.returncode == 0, ended.stderr[-9000:]
 
 
 @pytest.mark.slow
@@ -56,3 +56,14 @@ def test_every_job_of_a_grid_has_its_own_processes(
         contract = payload(Path(cfg.outputs) / f"grid/seed-{seed}")["contract"]
         assert contract["trained"] == {"codec": contract["step"]}
         assert contract["step"] > 0
+
+
+@pytest.mark.slow
+def test_what_is_typed_of_a_base_reaches_every_process(
+    config: Callable[..., DictConfig], payload: Callable[[Path], dict[str, Any]], metavoice_folder: Path
+) -> None:
+    cfg = config(of=QUICK)
+    tuned = ["finetune=full", f"init_from={metavoice_folder}", "model=metavoice_first", "model.guidance=2"]
+    by_two(cfg, *QUICK, *tuned, "name=tuned", "trainer.stages.first_stage.steps=2")
+    contract = payload(Path(cfg.outputs) / "tuned")["contract"]
+    assert "guidance: 2\n" in contract["config"]

@@ -61,11 +61,9 @@ def of_base(tree: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return merged
 
 
-def typed_of_base(config: TrainConfig) -> list[str]:
+def typed_of_base(tree: DictConfig) -> list[str]:
     """What has to be typed, so that a run's own configuration comes out of :func:`of_base` as it is."""
-    if isinstance(config.finetune, NoFinetuning):
-        return []
-    return [f"model.{name}={getattr(config.model, name)}" for name in _SPEAKING]
+    return [] if tree.finetune.name == "none" else [f"model.{name}={tree.model[name]}" for name in _SPEAKING]
 
 
 def first_stage_of(base: Contract) -> Mapping[str, Any]:

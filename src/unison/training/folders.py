@@ -264,7 +264,7 @@ def children_run(run: Run) -> Iterator[None]:
         if run.checkpoint is None:
             quiet = [f"hydra/{name}=disabled" for name in ("job_logging", "hydra_logging")]
             sys.argv += [*quiet, "--config-dir", str(run.folder.resolve()), "--config-name", "config"]
-            sys.argv += typed_of_base(run.config)
+            sys.argv += typed_of_base(run.tree)
         else:
             overrides = HydraConfig.get().overrides.task
             sys.argv += [f"resume={run.folder}", *(o for o in overrides if o.lstrip("+").startswith(RESUMABLE))]
