@@ -55,7 +55,9 @@ def test_overwriting_starts_anew(config: Make, copy: Path) -> None:
     cfg = config(*ACOUSTIC, f"name={copy.name}", f"outputs={copy.parent}", "overwrite=true")
     cfg.derived.prepared = str(config().derived.prepared)
     (copy / METRICS).write_text("step,metric,value\n99,left,1\n")
+    (copy / "evaluation").mkdir()
     train(cfg)
+    assert not (copy / "evaluation").exists()
     assert read_contract(resolve_ckpt(copy).path).step == 2
     assert "left" not in (copy / METRICS).read_text()
 
@@ -63,9 +65,11 @@ def test_overwriting_starts_anew(config: Make, copy: Path) -> None:
 def test_a_run_that_never_saved_starts_again(config: Make, copy: Path) -> None:
     shutil.rmtree(copy / CHECKPOINTS)
     (copy / METRICS).write_text("step,metric,value\n99,left,1\n")
+    (copy / "evaluation").mkdir()
     cfg = config(*ACOUSTIC, f"name={copy.name}", f"outputs={copy.parent}")
     cfg.derived.prepared = str(config().derived.prepared)
     train(cfg)
+    assert (copy / "evaluation").exists()
     assert "left" not in (copy / METRICS).read_text()
 
 

@@ -132,8 +132,9 @@ def held(run: Run) -> Iterator[None]:
 
 
 def clear(run: Run) -> None:
-    """Rid a new run's folder of what another left there."""
-    for left in (CHECKPOINTS, METRICS, MOVED, "previews", "tensorboard", "csv", "evaluation", "prompts"):
+    """Rid a new run's folder of what another left there, and where it is overwritten of what was found out about it."""
+    found = (MOVED, "evaluation", "prompts") if run.config.overwrite else ()
+    for left in (CHECKPOINTS, METRICS, "previews", "tensorboard", "csv", *found):
         path = run.folder / left
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
