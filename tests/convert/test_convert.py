@@ -200,7 +200,7 @@ def test_training_goes_on_from_it(going_on_with: DictConfig) -> None:
     prepared = prepare_corpus(PrepareConfig(config.data, config.audio, config.text, config.style, "", config.derived))
     voice, judges = build_voice(contract), Discriminator(config.discriminator)
     task = EmotiVoiceTask(voice, judges, config, resolve_precision("32-true", "cpu"), contract, Path("run"))
-    fit(task, prepared, found.path)
+    fit(task, prepared, found.path, lambda: None)
     assert task.step == task.trained["joint"] == STEPS + 2
     before = read_checkpoint(found.path)
     for optimizer, state in zip(task.optimizers(use_pl_optimizer=False), before["optimizer_states"], strict=True):
