@@ -46,7 +46,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not gpu"
 
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu -n auto --maxprocesses 8
