@@ -8,6 +8,8 @@ from functools import lru_cache
 import numpy as np
 from torch.utils.data import Sampler
 
+from unison.data.grouping import places_of
+
 _BATCHES_A_BUCKET = 8
 _FEWEST_DRAWS = 1000
 """Of an epoch by weights, so that shares are right to a thousandth however few clips there are."""
@@ -41,16 +43,15 @@ class Draws:
 
     def __init__(self, lengths: Sequence[int], groups: Sequence[str], weights: Mapping[str, float]) -> None:
         """Draw from clips of these lengths, each of a group; groups without a clip don't count."""
-        names = sorted(set(groups))
+        names = places_of(groups)
         shares = np.array([weights[name] for name in names]) / sum(weights[name] for name in names)
         total = max(len(lengths), _FEWEST_DRAWS)
         # largest remainders, and every group at least once
         counts = np.floor(shares * total).astype(int)
         counts[np.argsort(counts - shares * total, kind="stable")[: total - counts.sum()]] += 1
-        by_length = np.argsort(-np.asarray(lengths), kind="stable")
         self._groups = []
-        for name, count in zip(names, np.maximum(counts, 1), strict=True):
-            members = by_length[np.array([groups[i] == name for i in by_length])]
+        for places, count in zip(names.values(), np.maximum(counts, 1), strict=True):
+            members = places[np.argsort(-np.asarray(lengths)[places], kind="stable")]
             self._groups.append((members, *divmod(int(count), len(members))))
         longest = [self._drawn(members, times, rest, 0.0) for members, times, rest in self._groups]
         self.lengths = np.asarray(lengths)[np.concatenate(longest)].tolist()

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
+from unison.data.grouping import places_of
+
 
 class Crop(NamedTuple):
     """A piece of a speaker's clips joined end to end."""
@@ -57,8 +59,8 @@ class SpeakerSampler(Sampler[list[Crop]]):
             world: how many there are.
             weights: how often each speaker is drawn, in proportion; None draws all of them equally often.
         """
-        names, own = np.unique(np.asarray(speakers), return_inverse=True)
-        self._clips = np.split(np.argsort(own, kind="stable"), np.cumsum(np.bincount(own))[:-1])
+        clips = places_of(speakers)
+        self._clips = list(clips.values())
         if min(len(self._clips), batch_speakers, batch_utterances) < 2:
             raise ValueError(
                 f"{len(self._clips)} speakers, batch_speakers={batch_speakers}, batch_utterances={batch_utterances}: "
@@ -73,7 +75,7 @@ class SpeakerSampler(Sampler[list[Crop]]):
         self.crop = crop
         self.batch_speakers = min(batch_speakers, len(self._clips))
         self.batch_utterances = batch_utterances
-        self._chances = None if weights is None else self._weighed(np.array([weights[name] for name in names]))
+        self._chances = None if weights is None else self._weighed(np.array([weights[name] for name in clips]))
         self.seed = seed
         self.start = start
         self.rank = rank

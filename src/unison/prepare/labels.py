@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from unison.data.grouping import places_of
 from unison.data.manifest import Features, Utterance
 from unison.text.symbols import BOUNDARY, is_gap
 
@@ -22,8 +23,7 @@ def with_computed(utterances: Sequence[Utterance], features: Features) -> list[U
     """
     measured = [measure(utterance, features) for utterance in utterances]
     labelled = [dict(utterance.style) for utterance in utterances]
-    _, speakers = np.unique([utterance.speaker for utterance in utterances], return_inverse=True)
-    clips = np.split(np.argsort(speakers, kind="stable"), np.cumsum(np.bincount(speakers))[:-1])
+    clips = places_of([utterance.speaker for utterance in utterances]).values()
     training = np.array([utterance.split == "train" for utterance in utterances])
     for name, labels in NAMES.items():
         values = np.array([own[name] for own in measured])
