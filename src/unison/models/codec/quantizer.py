@@ -66,9 +66,9 @@ class Quantizer(nn.Module):
                 drops = drops and distributed.get_rank() == 0
                 agreed = torch.tensor([count, int(drops)], device=latent.device)
                 distributed.all_reduce(agreed)
-                count, drops = int(agreed[0]), bool(agreed[1])
+                count, drops = agreed.tolist()
             self._weigh_entries(count)
-            self.residual.quantize_dropout = drops
+            self.residual.quantize_dropout = bool(drops)
             quantised, codes, errors = self.residual(vectors, mask=mask)
             return quantised.mT, codes.mT, errors.mean()
 

@@ -47,13 +47,11 @@ def _make(root: Path, recipe: Mapping[str, Any], make: Callable[[Path], None]) -
         make(new)
         (new / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
         new.chmod(0o755)
+        old = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
         if root.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
             os.replace(root, old)
-            os.replace(new, root)
-            shutil.rmtree(old)
-        else:
-            os.replace(new, root)
+        os.replace(new, root)
+        shutil.rmtree(old)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
