@@ -14,3 +14,8 @@ class UnisonError(Exception):
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
+
+
+def some(names: Sequence[str], most: int = 10) -> str:
+    """The first `most` names in a line, for a message that need not list them all."""
+    return ", ".join(names[:most]) + (" …" if len(names) > most else "")

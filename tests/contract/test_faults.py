@@ -37,7 +37,8 @@ from unison.contract.weights import weights_digest
 from unison.errors import UnisonError
 from unison.precision import resolve_precision
 from unison.text.bpe import BytePairs
-from unison.training.beginnings import begin, continued
+from unison.training.beginnings import begin
+from unison.training.contracts import continued
 from unison.training.folders import Run, open_run
 from unison.training.run import train
 from unison.vocoders.config import HifiGanConfig

@@ -29,7 +29,7 @@ from unison.data.manifest import Corpus
 from unison.errors import UnisonError
 from unison.precision import resolve_precision
 from unison.prepare.run import prepare_corpus
-from unison.training.beginnings import new_contract
+from unison.training.contracts import new_contract
 from unison.training.run import needed_discriminator
 from unison.training.task import Task
 from unison.training.tasks import task_of

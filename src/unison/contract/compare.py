@@ -10,6 +10,8 @@ from unison.contract.contract import Contract
 
 EQUAL, EXTENSION, INCOMPATIBLE = VERDICTS = ("equal", "compatible extension", "incompatible")
 """From best to worst; their places are the exit codes of ``unison diff``."""
+_MOST = 10
+"""Differences of a section that a message tells one by one."""
 
 SECTIONS = (
     "speakers",
@@ -267,3 +269,14 @@ def _leaves(node: Any) -> dict[str, Any]:
 
     walk(OmegaConf.to_container(node, resolve=True), "")
     return flat
+
+
+def told(differences: list[Difference]) -> list[str]:
+    """The differences in lines of a message, those of a section beyond the first few in one."""
+    lines = []
+    for section in SECTIONS:
+        own = [difference for difference in differences if difference.section == section]
+        lines += [str(difference) for difference in own[:_MOST]]
+        if len(own) > _MOST:
+            lines.append(f"{section}: and {len(own) - _MOST} more; `unison diff` lists them all")
+    return lines

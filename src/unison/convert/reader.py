@@ -22,14 +22,13 @@ from unison.convert.emotivoice import MODEL_PREFIX, build, generator_tensors
 from unison.convert.sizes import Sizes, read_config, read_sizes
 from unison.convert.sources import file_digest, read_names, read_pickle
 from unison.convert.style import encoder_tensors, write_encoder
-from unison.errors import UnisonError
+from unison.errors import UnisonError, some
 from unison.text.symbols import BOUNDARY, PAD
 
 log = logging.getLogger(__name__)
 
 TABLES = {"tokens": "am.src_word_emb.weight", "speakers": "am.spk_tokenizer.weight"}
 """Whose rows a list names."""
-_SHOWN = 5
 
 
 @dataclass
@@ -166,7 +165,7 @@ def _row_problems(key: str, path: Path, names: Sequence[str], generator: Mapping
             f" list of its experiment ({own}), or append the missing names, in the order of the rows, to a copy of this"
             " list"
         ]
-    left = ", ".join(names[rows : rows + _SHOWN]) + (" …" if len(names) > rows + _SHOWN else "")
+    left = some(names[rows:], 5)
     return [
         f"{where}: from line {rows + 1} on ({left}) no name has a row. This list is a fine-tuned generator's: give that"
         " generator, or the list that this one was trained with"

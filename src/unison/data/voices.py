@@ -17,12 +17,11 @@ from torchaudio.transforms import Resample
 from unison.data.datamodule import DataModule
 from unison.data.manifest import Corpus, Utterance
 from unison.data.speaker_sampler import Crop, SpeakerSampler
-from unison.errors import UnisonError
+from unison.errors import UnisonError, some
 from unison.models.speaker_encoder.config import SpeakerEncoderConfig
 
 ENROLLED = 4
 """Pieces of a speaker's clips to learn from that make the centroid which held-out pieces are held against."""
-_MOST = 10
 
 
 @dataclass
@@ -196,10 +195,9 @@ class VoiceDataModule(DataModule):
                 " comparing, which takes 2 or more"
             )
         if single := sorted(name for name, count in counts.items() if count < 2):
-            shown = ", ".join(single[:_MOST]) + (" …" if len(single) > _MOST else "")
             problems.append(
-                f"{self.corpus.folder}: {shown}: 1 clip to learn from; each speaker needs 2 or more: add some, or"
-                " leave these speakers out of the corpus"
+                f"{self.corpus.folder}: {some(single)}: 1 clip to learn from; each speaker needs 2 or more: add some,"
+                " or leave these speakers out of the corpus"
             )
         if problems:
             raise UnisonError(problems)

@@ -1,21 +1,18 @@
-"""What a run's checkpoints say, and whether that fits what it goes on from: its own past, or another run's weights."""
+"""What a run starts from: another run's weights, grown to what this one teaches."""
 
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from unison.adapters import around, merged
-from unison.audio.geometry import AudioGeometry
-from unison.builders import STAGES_OF_METAVOICE, STYLE_ENCODER
+from unison.builders import STAGES_OF_METAVOICE
 from unison.config.train import TrainConfig, model_name
 from unison.contract.checkpoint import (
     DISCRIMINATOR_PREFIX,
@@ -25,190 +22,24 @@ from unison.contract.checkpoint import (
     read_weights,
     resolve_ckpt,
 )
-from unison.contract.compare import SECTIONS, Difference, incompatibilities
+from unison.contract.compare import SECTIONS, incompatibilities, told
 from unison.contract.contract import Contract
 from unison.contract.tables import Lists, appended, with_lists
-from unison.contract.versions import versions
 from unison.contract.weights import check_state
-from unison.data.manifest import Corpus, CorpusInfo
-from unison.errors import UnisonError
-from unison.models.speaker_encoder.config import SpeakerEncoderConfig
-from unison.models.style_encoder.reading import folded
+from unison.errors import UnisonError, some
 from unison.parts import PREFIXES
 from unison.precision import PrecisionPolicy
-from unison.style import style_identity
-from unison.style.config import LabelStyleConfig
 from unison.style.folder import encoder_folder
-from unison.style.wording import Wording
-from unison.text.bpe import BytePairs, normalise
-from unison.training.components import Components
 from unison.training.config import SpeakersConfig
-from unison.training.moments import ADAMS, Moments, regrown, stored
+from unison.training.fitting import kind_problems, optimizer_problems, rounded_voices, style_problems, untrained
+from unison.training.moments import Moments, regrown, stored
 from unison.training.task import Task
 from unison.vocoders.weight_norm import split
 
 log = logging.getLogger(__name__)
 
-KINDS = {
-    "emotivoice": ("tts", "emotivoice"),
-    "codec": ("codec", "metavoice"),
-    "speaker_encoder": ("speaker_encoder", "metavoice"),
-    "style_encoder": ("style_encoder", "emotivoice"),
-    "metavoice_first": ("tts", "metavoice"),
-    "metavoice_second": ("tts", "metavoice"),
-}
-"""For each model, what its checkpoints hold, and of which family."""
 VOCODER = "model.vocoder."
 """Where a voice's state dict has its vocoder."""
-
-_PROMPTS = 5000
-"""Made prompts from which subwords are learnt."""
-_MOST = 10
-"""Differences that a message tells one by one."""
-
-
-def new_contract(
-    tree: DictConfig,
-    config: TrainConfig,
-    corpus: Corpus,
-    policy: PrecisionPolicy,
-    components: Components | None = None,
-) -> Contract:
-    """What every checkpoint of the run will say about itself; `components` are what it builds on."""
-    info = corpus.info
-    replay = config.speakers.replay
-    replayed = {} if replay is None else {"replayed": CorpusInfo.read(replay).fingerprint}
-    parts = {
-        name: {"fingerprint": part["fingerprint"], "weight": config.data.corpora[name].weight, **part["sizes"]}
-        for name, part in info.parts.items()
-    }
-    kind, family = KINDS[model_name(config.model)]
-    read: dict[str, Any] = {"speakers": [], "symbols": []}
-    embedded = {} if components is None else {name: part.identity for name, part in components.parts.items()}
-    if kind == STYLE_ENCODER:
-        wording = Wording(corpus.labels)
-        read["labels"] = wording.labels
-        if config.model.bert is None:
-            read["tokenizer"] = _tokenizer_of_prompts(wording, corpus, config.model.subwords)
-        else:
-            read["style"] = embedded["bert"]
-    elif family == "emotivoice":
-        if isinstance(config.style, LabelStyleConfig) and config.init_from is None and not any(corpus.labels.values()):
-            raise UnisonError(
-                "style=labels: no clip of this corpus has a label; data.labels=computed gives pitch, speed and energy,"
-                " columns emotion, pitch, speed and energy your own"
-            )
-        read = {
-            "speakers": list(corpus.speakers),
-            "symbols": list(corpus.symbols),
-            "labels": {name: list(values) for name, values in corpus.labels.items()},
-            "statistics": dict(vars(corpus.statistics)),
-            "style": style_identity(config.style, corpus.labels, embedded.get(STYLE_ENCODER)),
-            "components": embedded,
-            "frontend": info.frontend_identity,
-        }
-    elif components is not None:
-        read["speakers"] = list(corpus.speakers)
-        read["tokenizer"] = components.tokenizer or _learnt_tokenizer(corpus, config.model.text_tokens)
-        read["components"] = embedded
-        read["statistics"] = _reading(corpus, BytePairs.from_dict(read["tokenizer"]), config.model.joined_seconds)
-    return Contract(
-        config=OmegaConf.to_yaml(tree, resolve=True),
-        kind=kind,
-        family=family,
-        **read,
-        geometry=dict(vars(heard(config))),
-        precision={"asked": policy.asked, "ran": policy.ran},
-        data={"name": info.name, "fingerprint": info.fingerprint, "sizes": info.sizes, "seconds": info.seconds}
-        | ({"parts": parts} if parts else {})
-        | replayed,
-        versions=versions(),
-    )
-
-
-def heard(config: TrainConfig) -> AudioGeometry:
-    """How a run's model hears: a speaker encoder at a rate of its own, whatever the corpus's."""
-    return config.model.geometry if isinstance(config.model, SpeakerEncoderConfig) else config.audio
-
-
-def _tokenizer_of_prompts(wording: Wording, corpus: Corpus, size: int) -> dict[str, Any]:
-    """Byte pairs of made prompts and of the corpus's own."""
-    own = {utterance.style.get("prompt", "") for utterance in corpus.split("train")}
-    made = (wording.example(random.Random(number)).text for number in range(_PROMPTS))
-    return BytePairs.train([folded(text) for text in (*made, *sorted(own))], size).to_dict()
-
-
-def _learnt_tokenizer(corpus: Corpus, size: int) -> dict[str, Any]:
-    """Byte pairs of the texts that are learnt from."""
-    return BytePairs.train(sorted({utterance.text for utterance in corpus.learnt()}), size).to_dict()
-
-
-def _reading(corpus: Corpus, tokenizer: BytePairs, joined_seconds: float) -> dict[str, Any]:
-    """How long what is learnt from takes, of a token of its text and at most: what a voice can be expected to say.
-
-    And the characters of the texts: what it can be expected to read.
-    """
-    learnt = corpus.learnt()
-    tokens = sum(len(tokenizer.encode(utterance.text)) for utterance in learnt)
-    return {
-        "seconds_per_token": round(sum(utterance.seconds for utterance in learnt) / max(tokens, 1), 6),
-        "longest_seconds": max(joined_seconds, max(utterance.seconds for utterance in learnt)),
-        "characters": "".join(sorted({character for u in learnt for character in normalise(u.text)})),
-    }
-
-
-def continued(contract: Contract, before: Contract) -> Contract:
-    """The resumed run's contract: the one that it had, if what now shapes the model and the data is the same.
-
-    Raises:
-        UnisonError: the corpus or the settings are not what the run was trained on so far.
-    """
-    here, there = Lists.of(contract), Lists.of(before)
-    missing = {
-        "speakers": set(here.speakers) - set(there.speakers),
-        "symbols": set(here.symbols) - set(there.symbols),
-    }
-    if contract.style.get("name") == "labels":
-        missing |= {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
-    problems = [f"{what}: {_some(sorted(names))} new since" for what, names in missing.items() if names]
-    now = contract.replace(components=before.components, tokenizer=before.tokenizer)
-    if any(parent.get("role") == "init_from" for parent in before.parents):
-        # the lists and scales are the base's, grown: the corpus's own need not be the same, only among them
-        now = now.replace(
-            speakers=before.speakers, symbols=before.symbols, labels=before.labels, statistics=before.statistics
-        )
-        if contract.style.get("name") == "labels":
-            now = now.replace(style=before.style)
-    problems += told(incompatibilities(before, now))
-    for what in ("fingerprint", "replayed"):
-        was, now_is = before.data.get(what, ""), contract.data.get(what, "")
-        if was != now_is:
-            problems.append(f"{what}: {was[:12]} before, {now_is[:12]} now: its clips or texts differ")
-    if problems:
-        hint = "; bring it back to what it was, or start a new run with name=…"
-        raise UnisonError(
-            [f"the corpus {contract.data['name']} has changed since: {problem}{hint}" for problem in problems]
-        )
-    return now.replace(parents=before.parents)
-
-
-def same_corpus(info: CorpusInfo, before: Contract) -> None:
-    """Look at a corpus that is about to be prepared anew for a run that goes on.
-
-    Raises:
-        UnisonError: it is not what the run was trained on so far, as :func:`continued` has it.
-    """
-    now = before.replace(data=before.data | {"fingerprint": info.fingerprint})
-    if before.speakers:
-        now = now.replace(speakers=list(info.speakers))
-    if before.symbols:
-        now = now.replace(
-            symbols=list(info.symbols),
-            labels={name: list(values) for name, values in info.labels.items()},
-            statistics=dict(vars(info.statistics)),
-            frontend=info.frontend_identity,
-        )
-    continued(now, before)
 
 
 @dataclass
@@ -268,7 +99,7 @@ def _voice(
     problems += told(incompatibilities(grown, ours, [name for name in sections if name != "style"]))
     problems += style_problems(grown, ours, encoder_folder(base, found))
     if speakers.policy == "only_new":
-        problems += _not_bit_for_bit(base, policy)
+        problems += rounded_voices(base, policy)
     if config.init_optimizers:
         problems += optimizer_problems(config, base, moments)
     if problems:
@@ -281,7 +112,7 @@ def _voice(
     log.info("starting from the weights of %s at step %d", ckpt, base.step)
     lost = [name for name in base.speakers if name not in lists.speakers]
     if lost:
-        log.warning("speakers.policy=replace: %d voices are lost: %s", len(lost), _some(lost))
+        log.warning("speakers.policy=replace: %d voices are lost: %s", len(lost), some(lost))
     tree = ours.tree()
     tree.derived.n_speakers, tree.derived.n_symbols = len(lists.speakers), len(lists.symbols)
     ours = ours.replace(
@@ -351,85 +182,6 @@ def _widest(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return {"seconds_per_token": own["seconds_per_token"], "longest_seconds": longest} | known
 
 
-def kind_problems(base: Contract, ours: Contract) -> list[str]:
-    """Whether a base holds another kind of model than the run's."""
-    if (base.kind, base.family) == (ours.kind, ours.family):
-        return []
-    there, here = (f"{c.content} of the {c.family} family" for c in (base, ours))
-    return [f"holds {there}, and this run trains {here}: nothing of it fits"]
-
-
-def untrained(base: Contract) -> list[str]:
-    """Whether a base's vocoder has learnt nothing that another run could take."""
-    if base.trained.get("vocoder", 0) + base.trained.get("joint", 0):
-        return []
-    return ["its vocoder has learnt nothing; give a run that trained one (trainer=vocoder, joint or staged)"]
-
-
-def optimizer_problems(config: TrainConfig, base: Contract, moments: Moments) -> list[str]:
-    """Why the run's optimizers can't go on with the base's moments."""
-    if not moments:
-        return [
-            "init_optimizers=true: the base holds no optimizers' states (it is exported, extended, converted without"
-            " discriminator=do_…, or from before they named their parameters); give a run folder, or leave it out"
-        ]
-    problems = []
-    for side, prefix in (("generator", VOICE_PREFIX), ("discriminator", DISCRIMINATOR_PREFIX)):
-        there = base.tree().optim[side]["_target_"]
-        here = getattr(config.optim, side)._target_
-        if any(name.startswith(prefix) for name in moments) and (there != here or here not in ADAMS):
-            problems.append(
-                f"init_optimizers=true: the base's {side} learnt with {there}, this run's would with {here}; moments"
-                f" are carried on by the same optimizer, one of {', '.join(ADAMS)}: optim.{side}._target_={there}"
-            )
-    return problems
-
-
-def style_problems(base: Contract, ours: Contract, encoder: Path | None) -> list[str]:
-    """Why the run's style is not the one that the base was trained with, and what to do."""
-    differences = incompatibilities(base, ours, ("style",))
-    there, here = (str(contract.style.get("name", "none")) for contract in (base, ours))
-    if not differences:
-        return []
-    if there == "bert" and "weights_digest" not in base.style:
-        return [
-            "style: the base was converted without its encoder of prompts, and no other will do: convert it again with"
-            " style=… style_bert=…, and train with style=bert and the style.path that it then has"
-        ]
-    path = f" style.path={encoder or base.style.get('path', '…')}" if there == "bert" else ""
-    if there != here:
-        kinds = {
-            "none": "no style",
-            "labels": "tables of style labels",
-            "bert": "a frozen encoder of prompts",
-            "prompt": "a style encoder",
-        }
-        has, wanted = (kinds.get(name, name) for name in (there, here))
-        return [
-            f"style.name: {there} against {here}: the base has {has}, this run would have {wanted}, and the weights"
-            f" that read it are not the same: train with style={there}{path}"
-        ]
-    if there == "bert":
-        fields = ", ".join(difference.field for difference in differences)
-        return [
-            f"style: {fields} differ: another encoder than the one that the base was trained with, to which a prompt"
-            f" would mean something else: train with{path}"
-        ]
-    if there == "prompt":
-        return [
-            "style.path: another style encoder than the one that the base was trained with, to which a prompt would"
-            " mean something else: leave style.path out, and the base's is taken"
-        ]
-    return told(differences)
-
-
-def _not_bit_for_bit(base: Contract, policy: PrecisionPolicy) -> list[str]:
-    """What would round the voices that are to stay as they are."""
-    if policy.ran.endswith("-true") and base.precision.get("ran") != policy.ran and policy.ran != "32-true":
-        return [f"speakers.policy=only_new: {policy.ran} rounds the old voices; take a …-mixed precision"]
-    return []
-
-
 def _vocoder(ckpt: str, beginning: Beginning) -> Beginning:
     """The same with the vocoder of `ckpt`, which must have learnt the same mels."""
     base, weights = read_weights(resolve_ckpt(ckpt, "vocoder_from"))
@@ -466,8 +218,8 @@ def agreed(base: Contract, corpus: Contract, speakers: SpeakersConfig) -> Lists:
     growing = policy not in (None, "strict")
     problems = []
     if (new or gone) and not growing:
-        differ = [f"{len(new)} only here: {_some(new)}"] if new else []
-        differ += [f"{len(gone)} only there: {_some(gone)}"] if gone else []
+        differ = [f"{len(new)} only here: {some(new)}"] if new else []
+        differ += [f"{len(gone)} only there: {some(gone)}"] if gone else []
         problems.append(
             f"speakers: {len(there.speakers)} there, {len(here.speakers)} here; {'; '.join(differ)}. Choose"
             f" speakers.policy=extend (the {len(there.speakers)} voices keep their rows, new ones are appended),"
@@ -480,7 +232,7 @@ def agreed(base: Contract, corpus: Contract, speakers: SpeakersConfig) -> Lists:
         if corpus.style.get("name") == "labels":
             fresh |= {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
         problems += [
-            f"{what}: the base has no {_some(sorted(names))}; speakers.policy=extend appends them"
+            f"{what}: the base has no {some(sorted(names))}; speakers.policy=extend appends them"
             for what, names in fresh.items()
             if names
         ]
@@ -533,18 +285,3 @@ def start(task: Task, beginning: Beginning) -> None:
                 " of its last stage; begin with a stage that teaches the same, or leave it out"
             )
         task.moments = beginning.moments
-
-
-def told(differences: list[Difference]) -> list[str]:
-    """The differences in lines, those of a section beyond ten in one."""
-    lines = []
-    for section in SECTIONS:
-        own = [difference for difference in differences if difference.section == section]
-        lines += [str(difference) for difference in own[:_MOST]]
-        if len(own) > _MOST:
-            lines.append(f"{section}: and {len(own) - _MOST} more; `unison diff` lists them all")
-    return lines
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_MOST]) + (" …" if len(names) > _MOST else "")

@@ -29,9 +29,10 @@ from unison.models.style_encoder.config import StyleEncoderConfig
 from unison.precision import resolve_precision
 from unison.prepare.corpora import MADE
 from unison.style.config import PromptStyleConfig
-from unison.training.beginnings import agreed, begun, new_contract
+from unison.training.beginnings import agreed, begun
 from unison.training.components import gathered
 from unison.training.config import SpeakersConfig
+from unison.training.contracts import new_contract
 from unison.training.presets import prepare_command
 
 log = logging.getLogger(__name__)

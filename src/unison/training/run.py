@@ -34,16 +34,11 @@ from unison.evaluation.card_page import write_card
 from unison.precision import resolve_precision, set_matmul
 from unison.prepare.corpora import NONE
 from unison.prepare.run import prepare_corpus, prepare_tables
-from unison.training.beginnings import Beginning, begin, continued, new_contract, same_corpus, start
-from unison.training.callbacks import (
-    METRICS,
-    MetricsFile,
-    SameConfigEverywhere,
-    TimeLimit,
-    forget_metrics,
-)
+from unison.training.beginnings import Beginning, begin, start
+from unison.training.callbacks import METRICS, MetricsFile, SameConfigEverywhere, TimeLimit, forget_metrics
 from unison.training.checkpoint_io import VerifiedCheckpointIO
 from unison.training.components import embed, gathered
+from unison.training.contracts import continued, new_contract, same_corpus
 from unison.training.folders import Run, children_run, clear, first_process, held, open_run
 from unison.training.task import Task
 from unison.training.tasks import task_of
