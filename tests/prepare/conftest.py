@@ -10,7 +10,10 @@ import pytest
 import soundfile
 
 from unison.audio.geometry import AudioGeometry
+from unison.data.manifest import Corpus
+from unison.prepare import prepare
 from unison.prepare.config import DataConfig
+from unison.text import frontend
 
 RATE = 16000
 GEOMETRY = AudioGeometry(n_fft=512, win_length=512, hop_length=128, n_mels=20)
@@ -56,3 +59,7 @@ def config(tmp_path: Path) -> Callable[..., DataConfig]:
         return DataConfig(**{**given, **fields})  # type: ignore[arg-type]
 
     return make
+
+
+def run(config: DataConfig, folder: Path, style: object | None = None) -> Corpus:
+    return Corpus(prepare(config, GEOMETRY, frontend("english"), folder, style, progress=False))  # type: ignore[arg-type]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +22,13 @@ from unison.audio.mel import log_mel, mel_spectrogram
 from unison.data.manifest import FEATURES, Corpus
 from unison.errors import UnisonError
 from unison.prepare import features as features_module
-from unison.prepare import prepare, staleness
 from unison.prepare.config import DataConfig
 from unison.prepare.store import FeatureStore, lock
-from unison.text import frontend
 
-from .conftest import GEOMETRY, RATE, make_corpus, voice, write_table
+from .conftest import GEOMETRY, RATE, make_corpus, run, voice, write_table
 
 Config = Callable[..., DataConfig]
 WRITTEN = (*FEATURES, "manifest.jsonl", "rejects.jsonl", "corpus.json", "journal.jsonl")
-
-
-def run(config: DataConfig, folder: Path, style: object | None = None) -> Corpus:
-    return Corpus(prepare(config, GEOMETRY, frontend("english"), folder, style, progress=False))  # type: ignore[arg-type]
 
 
 def rejects(folder: Path) -> dict[str, str]:
@@ -477,86 +470,6 @@ def test_the_corpus_own_split_and_labels(tmp_path: Path, config: Config) -> None
     assert corpus.utterances[1].style == {"emotion": "sad", "prompt": "softly"}
 
 
-class CountingEncoder:
-    """Vectors that are a function of the text; remembers what it was asked."""
-
-    reads_texts = True
-    dim = 3
-
-    def __init__(self, digest: str = "counting") -> None:
-        self.digest = digest
-        self.asked: list[str] = []
-
-    def encode(self, texts: list[str]) -> np.ndarray:
-        self.asked += texts
-        return np.array([[len(text), ord(text[0]), 0.5] for text in texts], dtype=np.float32)
-
-    def prompt_for(self, key: str, text: str, style: Mapping[str, str]) -> str:
-        return style.get("prompt") or text
-
-
-def test_style_vectors_are_computed_once_a_text(tmp_path: Path, config: Config) -> None:
-    raw = tmp_path / "raw"
-    rows = make_corpus(raw, 8)
-    lines = [
-        "path|text|speaker|prompt",
-        *("|".join([*row, "softly" if i < 2 else ""]) for i, row in enumerate(rows)),
-    ]
-    (raw / "metadata.csv").write_text("\n".join(lines))
-    encoder = CountingEncoder()
-    corpus = run(config(), tmp_path / "out", encoder)
-    assert corpus.info.style_dim == 3
-    for utterance in corpus.utterances:
-        prompt = utterance.style.get("prompt") or utterance.text
-        np.testing.assert_array_equal(corpus.style_table[utterance.prompt_row], encoder.encode([prompt])[0])
-        np.testing.assert_array_equal(corpus.style_table[utterance.content_row], encoder.encode([utterance.text])[0])
-    assert len(corpus.style_table) == 5
-
-    again = CountingEncoder()
-    write_table(raw, [*rows[:7], ("clip007.wav", "eleven", "ann")])
-    grown = run(config(), tmp_path / "out", again)
-    assert set(again.asked) <= {"eleven", grown.utterances[0].text}
-    assert grown.style_table[grown.utterances[7].content_row][0] == len("eleven")
-
-    other = CountingEncoder("other")
-    assert staleness(config(), GEOMETRY, frontend("english"), tmp_path / "out", again) is None  # type: ignore[arg-type]
-    assert "another encoder" in str(staleness(config(), GEOMETRY, frontend("english"), tmp_path / "out", other))  # type: ignore[arg-type]
-    run(config(), tmp_path / "out", other)
-    assert len(set(other.asked)) == 5
-
-
-def test_staleness(tmp_path: Path, config: Config) -> None:
-    raw, out = tmp_path / "raw", tmp_path / "out"
-    rows = make_corpus(raw, 4)
-
-    def stale(**fields: object) -> str | None:
-        return staleness(config(**fields), GEOMETRY, frontend("english"), out)
-
-    assert "not prepared" in str(stale())
-    run(config(), out)
-    assert stale() is None
-    assert stale(workers=3, max_reject_share=0.5, name="other") is None
-    assert "data" in str(stale(max_seconds=5.0))
-    assert "features" in str(staleness(config(), type(GEOMETRY)(), frontend("english"), out))
-    assert "frontend" in str(staleness(config(), GEOMETRY, frontend("auto"), out))
-
-    os.utime(raw / "clip001.wav", ns=(1, 1))
-    assert "raw" in str(stale())
-    run(config(), out)
-    write_table(raw, rows[:3])
-    assert "raw" in str(stale())
-    run(config(), out)
-    assert stale() is None
-
-    raw.rename(tmp_path / "moved")
-    assert stale() is None
-    assert stale(raw=str(tmp_path / "moved")) is None
-
-    with (out / "mel.f32").open("ab") as file:
-        file.truncate(100)
-    assert "mel.f32" in str(stale())
-
-
 def test_who_waited_finds_it_done(tmp_path: Path, config: Config) -> None:
     make_corpus(tmp_path / "raw", 4)
     settings = config()
@@ -569,16 +482,6 @@ def test_who_waited_finds_it_done(tmp_path: Path, config: Config) -> None:
         assert other.is_alive()
     other.join()
     assert (tmp_path / "out" / "corpus.json").stat() == before
-
-
-def test_a_corpus_in_the_home_folder(tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    make_corpus(tmp_path / "raw", 2)
-    corpus = run(config(raw="~/raw"), tmp_path / "out")
-    assert corpus.utterances[0].audio == str(tmp_path / "raw" / "clip000.wav")
-    assert staleness(config(raw="~/raw"), GEOMETRY, frontend("english"), tmp_path / "out") is None
-    os.utime(tmp_path / "raw" / "clip001.wav", ns=(1, 1))
-    assert "raw" in str(staleness(config(raw="~/raw"), GEOMETRY, frontend("english"), tmp_path / "out"))
 
 
 def test_lost_features_are_computed_again(tmp_path: Path, config: Config) -> None:
@@ -600,19 +503,3 @@ def test_a_folder_that_is_not_prepared(tmp_path: Path) -> None:
     (tmp_path / "corpus.json").write_text("{")
     with pytest.raises(UnisonError, match=r"corpus\.json"):
         Corpus(tmp_path)
-
-
-@pytest.mark.parametrize("beside", [True, False])
-def test_a_changed_text_file_makes_it_stale(tmp_path: Path, config: Config, beside: bool) -> None:
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    for name in ("a", "b"):
-        soundfile.write(raw / f"{name}.wav", voice(1.0, ord(name)), RATE)
-    texts = {"a.txt": "one", "b.txt": "two"} if beside else {"lines.txt": "a|one\nb|two\n"}
-    for file, text in texts.items():
-        (raw / file).write_text(text)
-    run(config(speaker="ann"), tmp_path / "out")
-    assert staleness(config(speaker="ann"), GEOMETRY, frontend("english"), tmp_path / "out") is None
-    (raw / max(texts)).write_text("two three" if beside else "a|one\nb|two three\n")
-    assert "raw" in str(staleness(config(speaker="ann"), GEOMETRY, frontend("english"), tmp_path / "out"))
-    assert [u.text for u in run(config(speaker="ann"), tmp_path / "out").utterances] == ["one", "two three"]

@@ -20,7 +20,7 @@ from unison.text import Lexicon, frontend
 
 if TYPE_CHECKING:
     from unison.parts import Part
-    from unison.prepare.runner import StyleEncoder
+    from unison.prepare.styles import StyleEncoder
     from unison.style.reader import PromptReader
 
 # torch, and what is made of it, is imported where it is needed: a process that only hands clips to its workers takes a
