@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from unison.models.metavoice import recorded
 from unison.models.metavoice.config import FirstStageConfig
 from unison.models.metavoice.first_stage import FirstStage
 from unison.models.metavoice.generate import Decoder, Request
@@ -112,3 +113,23 @@ class TestOnAGpu:
         decoder, asked = Decoder(there, policy), requests(stage)
         for some in (asked, asked[:1], asked[:1]):
             assert all(piece.tokens for piece in decoder.decode(some))
+
+
+class NoCompiler:
+    """Triton's driver on a machine without a C compiler."""
+
+    @property
+    def active(self) -> Any:
+        raise RuntimeError("Failed to find C compiler.\nPlease specify via CC")
+
+
+def test_without_a_compiler_torch_s_layers_decode(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr("triton.runtime.driver", NoCompiler())
+    assert not recorded._has_kernels.__wrapped__(torch.device("cuda"))
+    assert "Failed to find C compiler. Please specify via CC" in caplog.text
+    assert "gcc" in caplog.text

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import gc
 import importlib.util
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
@@ -22,6 +23,8 @@ from unison.models.metavoice.sampling import Sampler
 
 if TYPE_CHECKING:
     from unison.models.metavoice.first_stage import FirstStage
+
+log = logging.getLogger(__name__)
 
 
 class StepLayers:
@@ -88,11 +91,25 @@ class StepLayers:
             logits.copy_(model.head(x[:, 0]))
 
 
+@functools.cache
 def _has_kernels(device: torch.device) -> bool:
-    """Whether Triton compiles for this device: an NVIDIA GPU that has bfloat16."""
+    """Whether Triton compiles for this device: an NVIDIA GPU that has bfloat16, on a machine with a C compiler."""
     if device.type != "cuda" or torch.version.cuda is None or importlib.util.find_spec("triton") is None:
         return False
-    return torch.cuda.get_device_capability(device) >= (8, 0)
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    from triton.runtime import driver
+
+    try:
+        driver.active.get_current_target()  # builds what launches kernels, which is C
+    except Exception as error:  # a missing compiler, or Python's headers, or a driver that Triton does not know
+        log.warning(
+            "decoding goes through torch's layers, which takes longer: Triton builds nothing on this machine (%s);"
+            " a C compiler (gcc) and Python's headers are what it takes",
+            " ".join(str(error).split()),
+        )
+        return False
+    return True
 
 
 class RecordedSteps:
