@@ -92,7 +92,9 @@ def distance(made: TransformerBlock, rows: int, held: torch.dtype, dtype: torch.
     torch.nn.init.normal_(following.weight, 1, 0.3)
     with torch.inference_mode(), torch.autocast(DEVICE, dtype, enabled=held is not dtype):
         expected = made(x[:, None], mask, past, places[:, None])[:, 0]
-        found, normed = kernels.FusedBlock(made, following, dtype)(x, begun(norm, x, dtype), other, places)
+        found, normed = kernels.FusedBlock(made, following, dtype)(
+            x, begun(norm, x, dtype), other, places, torch.zeros(rows, HEADS, dtype=torch.int32)
+        )
 
     def apart(one: Tensor, two: Tensor) -> float:
         return float((one.float() - two.float()).abs().max() / one.float().abs().max())
@@ -137,6 +139,7 @@ def chosen() -> list[list[int]]:
         ]
         sampler = Sampler(settings, 97, torch.device(DEVICE))
         logits, noise = 3 * torch.randn(6, 97), sampler.draw(3)
+        logits[2 + trial % 2] = torch.nan if trial > 16 else logits[2 + trial % 2]
         assert noise is not None
         allowed = torch.rand(2, 4, 97) > 0.3 if trial % 4 else None
         step, due, made = trial % 3, trial % 2, torch.zeros(3, 4, dtype=torch.long)

@@ -183,18 +183,20 @@ class FusedBlock:
         attention, ffn = block.attention, block.ffn
         self._qkv, self._out = Matrix(attention.qkv.weight, dtype), Matrix(attention.out.weight, dtype)
         self._up, self._down = Matrix(ffn.up.weight, dtype), Matrix(ffn.down.weight, dtype)
-        self._arrived = torch.zeros(MOST_ROWS * attention.heads, dtype=torch.int32, device=attention.out.weight.device)
 
-    def __call__(self, x: Tensor, normed: Normed, past: Tensor, places: Tensor) -> tuple[Tensor, Normed]:
+    def __call__(
+        self, x: Tensor, normed: Normed, past: Tensor, places: Tensor, arrived: Tensor
+    ) -> tuple[Tensor, Normed]:
         """[R, C] to [R, C], each with the norm begun that comes next.
 
         Args:
             past: keys and values [2, R, H, L, D]; those of x are written into it.
             places: [R], where.
+            arrived: as `attend` has it.
         """
         (rows, size), width = x.shape, self._up.values.shape[0] // 2
         qkv = self._qkv.product(normed, x.new_empty(rows, 3 * size, dtype=self._dtype))
-        x, normed = self._out.added_to(x, attend(qkv, past, places, self._arrived), self._ffn_norm)
+        x, normed = self._out.added_to(x, attend(qkv, past, places, arrived), self._ffn_norm)
         inner = self._up.product(normed, x.new_empty(rows, width, dtype=self._dtype), gated=True)
         return self._down.added_to(x, inner, self._following)
 
@@ -254,7 +256,7 @@ def attend(qkv: Tensor, past: Tensor, places: Tensor, arrived: Tensor) -> Tensor
         qkv: queries, keys and values [R, 3 C] of the position.
         past: keys and values [2, R, H, L, D].
         places: [R], the position of each.
-        arrived: zeros [R H or more], as which they are left.
+        arrived: zeros [R, H], as which they are left; of these rows alone, since others may be on their way.
 
     `past` and `places` are read while the kernel before may still run, and so must not be written by it.
     """
@@ -560,6 +562,8 @@ def _choose(
     if allowed is not None:
         turn = (tl.load(due) + now) % cycle
         may &= tl.load(allowed + (turn * requests + request) * size + at, mask=may, other=0) != 0
+    # what is no number is the largest, as to torch: Triton's largest would be one beyond the last token
+    values = tl.where(values == values, values, float("inf"))
     values = tl.where(may, values, float("-inf"))
     drawn = values
     if noise is not None:

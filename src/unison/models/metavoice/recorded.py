@@ -61,6 +61,7 @@ class StepLayers:
         speakers: Tensor,
         past: Sequence[Tensor],
         places: Tensor,
+        arrived: Tensor,
         logits: Tensor,
     ) -> None:
         """Writes `logits` [R, V], in float32.
@@ -71,13 +72,14 @@ class StepLayers:
             speakers: [R, C], projected.
             past: of every block, keys and values [2, R, H, L, D], which the tokens' are written into.
             places: [R], where.
+            arrived: int32 zeros [R, H], in which programs of these rows' attention count each other.
         """
         model = self._model
         if self.kernels is not None and len(speakers) <= self._few:
             tables = model.embedding.weight, model.positions.weight
             x, normed = self.kernels.embed(tokens, sources, *tables, places, speakers, self._first_norm, self._dtype)
             for fused, held in zip(self._blocks, past, strict=True):
-                x, normed = fused(x, normed, held, places)
+                x, normed = fused(x, normed, held, places, arrived)
             self._head.product(normed, logits)
             return
         seen = torch.arange(past[0].shape[3], device=places.device) <= places[:, None]
@@ -150,6 +152,7 @@ class RecordedSteps:
         self._places, self._step = self._moves.split((len(places), 1))
         self._due = torch.tensor([0 if allowed is None else steps % len(allowed)], device=device)
         """Which tokens may come at the first step of a run."""
+        self._arrived = torch.zeros(past[0].shape[1:3], dtype=torch.int32, device=device)
         self._made = torch.zeros(piece, sampler.requests, dtype=torch.long, device=device)
         self._noise: Tensor | None = None
         self._guided: Tensor | None = None
@@ -186,7 +189,7 @@ class RecordedSteps:
 
     def _advance(self) -> None:
         """One step, with nothing that the host has to know."""
-        self._layers(self._next(), self._sources, self._speakers, self._past, self._places, self.logits)
+        self._layers(self._next(), self._sources, self._speakers, self._past, self._places, self._arrived, self.logits)
         self._moves += 1
 
     def _next(self) -> Tensor:
