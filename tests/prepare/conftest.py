@@ -11,6 +11,7 @@ import soundfile
 
 from unison.audio.geometry import AudioGeometry
 from unison.data.manifest import Corpus
+from unison.prepare import features as features_module
 from unison.prepare import prepare
 from unison.prepare.config import DataConfig
 from unison.text import frontend
@@ -63,3 +64,17 @@ def config(tmp_path: Path) -> Callable[..., DataConfig]:
 
 def run(config: DataConfig, folder: Path, style: object | None = None) -> Corpus:
     return Corpus(prepare(config, GEOMETRY, frontend("english"), folder, style, progress=False))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of samples of every clip whose features are computed."""
+    calls: list[int] = []
+    extract = features_module.extract
+
+    def count(pcm: np.ndarray, geometry: object) -> object:
+        calls.append(len(pcm))
+        return extract(pcm, geometry)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(features_module, "extract", count)
+    return calls

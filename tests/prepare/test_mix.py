@@ -12,13 +12,12 @@ import pytest
 
 from unison.data.manifest import Corpus
 from unison.errors import UnisonError
-from unison.prepare import features as features_module
 from unison.prepare import prepare, staleness
 from unison.prepare.config import ClipStyle, DataConfig, folder_name
 from unison.prepare.statistics import measure_statistics
 from unison.text import frontend
 
-from .conftest import GEOMETRY, make_corpus, write_table
+from .conftest import GEOMETRY, make_corpus, run, write_table
 
 Mix = Callable[..., DataConfig]
 
@@ -43,24 +42,6 @@ def mix(tmp_path: Path) -> Mix:
         return DataConfig(name="mix", corpus="mix", corpora=corpora, speakers=speakers)  # type: ignore[arg-type]
 
     return make
-
-
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Every clip whose features are computed."""
-    calls: list[int] = []
-    extract = features_module.extract
-
-    def count(pcm: np.ndarray, geometry: object) -> object:
-        calls.append(len(pcm))
-        return extract(pcm, geometry)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(features_module, "extract", count)
-    return calls
-
-
-def run(data: DataConfig, folder: Path) -> Corpus:
-    return Corpus(prepare(data, GEOMETRY, frontend("english"), folder, progress=False))
 
 
 def alone(data: DataConfig, name: str, folder: Path) -> Corpus:

@@ -21,7 +21,6 @@ from unison.audio.f0 import interpolate, track_f0
 from unison.audio.mel import log_mel, mel_spectrogram
 from unison.data.manifest import FEATURES, Corpus
 from unison.errors import UnisonError
-from unison.prepare import features as features_module
 from unison.prepare.config import DataConfig
 from unison.prepare.store import FeatureStore, lock
 
@@ -38,20 +37,6 @@ def rejects(folder: Path) -> dict[str, str]:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in WRITTEN}
-
-
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of samples of every clip whose features are computed."""
-    calls: list[int] = []
-    extract = features_module.extract
-
-    def count(pcm: np.ndarray, geometry: object) -> object:
-        calls.append(len(pcm))
-        return extract(pcm, geometry)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(features_module, "extract", count)
-    return calls
 
 
 def test_features_are_those_of_the_recording(tmp_path: Path, config: Config) -> None:
