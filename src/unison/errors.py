@@ -17,5 +17,5 @@ class UnisonError(Exception):
 
 
 def some(names: Sequence[str], most: int = 10) -> str:
-    """The first `most` names in a line, for a message that need not list them all."""
-    return ", ".join(names[:most]) + (" …" if len(names) > most else "")
+    """The first `most` names and how many more there are, for a message that need not list them all."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -10,8 +10,6 @@ from unison.contract.contract import Contract
 
 EQUAL, EXTENSION, INCOMPATIBLE = VERDICTS = ("equal", "compatible extension", "incompatible")
 """From best to worst; their places are the exit codes of ``unison diff``."""
-_MOST = 10
-"""Differences of a section that a message tells one by one."""
 
 SECTIONS = (
     "speakers",
@@ -31,6 +29,9 @@ SECTIONS = (
     "training",
     "weights",
 )
+
+_MOST = 10
+"""Differences of a section that a message tells one by one."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,17 @@ def verdict(differences: Sequence[Difference]) -> str:
 def incompatibilities(a: Contract, b: Contract, sections: Sequence[str] = SECTIONS) -> list[Difference]:
     """What keeps the weights of `a` from meaning the same under `b`, in these sections."""
     return [d for d in compare(a, b) if d.verdict == INCOMPATIBLE and d.section in sections]
+
+
+def told(differences: list[Difference]) -> list[str]:
+    """The differences in lines of a message, those of a section beyond the first few in one."""
+    lines = []
+    for section in SECTIONS:
+        own = [difference for difference in differences if difference.section == section]
+        lines += [str(difference) for difference in own[:_MOST]]
+        if len(own) > _MOST:
+            lines.append(f"{section}: and {len(own) - _MOST} more; `unison diff … format=json` lists them all")
+    return lines
 
 
 def shown(value: Any) -> str:
@@ -269,14 +281,3 @@ def _leaves(node: Any) -> dict[str, Any]:
 
     walk(OmegaConf.to_container(node, resolve=True), "")
     return flat
-
-
-def told(differences: list[Difference]) -> list[str]:
-    """The differences in lines of a message, those of a section beyond the first few in one."""
-    lines = []
-    for section in SECTIONS:
-        own = [difference for difference in differences if difference.section == section]
-        lines += [str(difference) for difference in own[:_MOST]]
-        if len(own) > _MOST:
-            lines.append(f"{section}: and {len(own) - _MOST} more; `unison diff` lists them all")
-    return lines

@@ -13,6 +13,7 @@ import numpy as np
 
 from unison.audio.f0 import CEILING_HZ, FLOOR_HZ
 from unison.data.manifest import CorpusInfo, each_utterance
+from unison.errors import some
 from unison.prepare.config import DataConfig
 from unison.prepare.splits import UNUSED, what_is_said
 from unison.style.config import CLASSES
@@ -257,17 +258,17 @@ def _remarks(card: DataCard, learners: int) -> list[str]:
         )
     few = [s.name for s in card.speakers if s.clips["train"] and s.minutes < SPEAKER_MINUTES]
     if few and learners > 1:
-        remarks.append(f"Speakers with less than {SPEAKER_MINUTES:g} minutes: {_some(few)}.")
+        remarks.append(f"Speakers with less than {SPEAKER_MINUTES:g} minutes: {some(few, _NAMED)}.")
     if not card.clips["valid"]:
         remarks.append("Nothing is held out: a training can't tell what it has learnt from what it has by heart.")
     unheard = [symbol for symbol, (learnt, _) in card.symbols.items() if not learnt]
     if unheard:
-        remarks.append(f"Symbols that are held out and never learnt: {_some(unheard)}.")
+        remarks.append(f"Symbols that are held out and never learnt: {some(unheard, _NAMED)}.")
     rare = [symbol for symbol, (learnt, _) in card.symbols.items() if 0 < learnt < RARE and is_sound(symbol)]
     if rare:
-        remarks.append(f"Symbols with fewer than {RARE} examples to learn from: {_some(rare)}.")
+        remarks.append(f"Symbols with fewer than {RARE} examples to learn from: {some(rare, _NAMED)}.")
     for language, sounds in card.missing.items():
-        remarks.append(f"Sounds of {language} that are never heard, and will not be spoken: {_some(sounds)}.")
+        remarks.append(f"Sounds of {language} that are never heard, and will not be spoken: {some(sounds, _NAMED)}.")
     if card.shared_texts:
         remarks.append(
             f"{card.shared_texts} texts are both learnt and held out, as the corpus's own split has it: held-out clips"
@@ -282,8 +283,3 @@ def _remarks(card: DataCard, learners: int) -> list[str]:
     if card.voiced < 0.25:
         remarks.append(f"Only {card.voiced:.0%} of the frames have a pitch: noise, whispering, or music?")
     return remarks
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from unison.config.compare import Thresholds
+from unison.errors import some
 from unison.evaluation.distances import Course, Figures
 from unison.evaluation.variants import Faults
 
@@ -173,9 +174,7 @@ def judge(variant: VariantReport, thresholds: Thresholds, reference: VariantRepo
 
 
 def _texts(numbers: Sequence[int], most: int = 8) -> str:
-    shown = ", ".join(map(str, numbers[:most]))
-    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
-    return f"text{'s' if len(numbers) > 1 else ''} {shown}{more}"
+    return f"text{'s' if len(numbers) > 1 else ''} {some([*map(str, numbers)], most)}"
 
 
 def _primitives(value: Any) -> Any:

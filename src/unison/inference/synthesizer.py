@@ -20,7 +20,7 @@ from unison.config.compilation import CompileConfig
 from unison.contract.checkpoint import ResolvedCkpt, read_state, read_weights, resolve_ckpt
 from unison.contract.contract import Contract
 from unison.contract.weights import check_weights, weights_digest
-from unison.errors import UnisonError
+from unison.errors import UnisonError, some
 from unison.inference.audio import MAX_PAUSE_SECONDS, PAUSE_SECONDS, Audio
 from unison.inference.request import KNOBS, Request, foreign_knobs, ill_typed
 from unison.precision import PrecisionPolicy, resolve_precision, set_matmul
@@ -224,10 +224,10 @@ def speaker_id(name: str | None, speakers: Sequence[str]) -> int:
     if name is None and len(speakers) == 1:
         return 0
     if name is None:
-        raise UnisonError(f"speaker is missing: one of {_some(speakers)}")
+        raise UnisonError(f"speaker is missing: one of {some(speakers)}")
     if name not in speakers:
         near = difflib.get_close_matches(name, speakers, n=5, cutoff=0.4)
-        hint = f"nearest: {', '.join(near)}" if near else f"known: {_some(speakers)}"
+        hint = f"nearest: {', '.join(near)}" if near else f"known: {some(speakers)}"
         raise UnisonError(f"speaker={name}: this voice has no such speaker; {hint}")
     return speakers.index(name)
 
@@ -357,8 +357,3 @@ def choose_device(name: str) -> torch.device:
 def _check_pause(pause: float) -> None:
     if not 0 <= pause <= MAX_PAUSE_SECONDS:
         raise UnisonError(f"pause={pause:g}: expected 0 … {MAX_PAUSE_SECONDS:g} seconds")
-
-
-def _some(names: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown}, … ({len(names)} in all)"

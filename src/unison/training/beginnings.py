@@ -31,7 +31,7 @@ from unison.parts import PREFIXES
 from unison.precision import PrecisionPolicy
 from unison.style.folder import encoder_folder
 from unison.training.config import SpeakersConfig
-from unison.training.fitting import kind_problems, optimizer_problems, rounded_voices, style_problems, untrained
+from unison.training.misfits import kind_problems, optimizer_problems, rounded_voices, style_problems, untrained
 from unison.training.moments import Moments, regrown, stored
 from unison.training.task import Task
 from unison.vocoders.weight_norm import split
@@ -122,6 +122,54 @@ def _voice(
     return Beginning(ours, weights, judges, moments)
 
 
+def agreed(base: Contract, corpus: Contract, speakers: SpeakersConfig) -> Lists:
+    """The names that a run has which starts from `base` and learns from `corpus`.
+
+    Raises:
+        UnisonError: there is no policy, or it does not allow it; with what would.
+    """
+    policy, donor = speakers.policy, speakers.donor
+    there, here = Lists.of(base), Lists.of(corpus)
+    new = [name for name in here.speakers if name not in there.speakers]
+    gone = [name for name in there.speakers if name not in here.speakers]
+    growing = policy not in (None, "strict")
+    problems = []
+    if (new or gone) and not growing:
+        differ = [f"{len(new)} only here: {some(new)}"] if new else []
+        differ += [f"{len(gone)} only there: {some(gone)}"] if gone else []
+        problems.append(
+            f"speakers: {len(there.speakers)} there, {len(here.speakers)} here; {'; '.join(differ)}. Choose"
+            f" speakers.policy=extend (the {len(there.speakers)} voices keep their rows, new ones are appended),"
+            " speakers.policy=only_new (the same, and nothing but the new rows learns: the old voices stay as they are,"
+            " bit for bit) or speakers.policy=replace (the table becomes this corpus's"
+            f"{f'; {len(gone)} voices are lost' if gone else ''})"
+        )
+    if not growing:
+        fresh = {"symbols": set(here.symbols) - set(there.symbols)}
+        if corpus.style.get("name") == "labels":
+            fresh |= {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
+        problems += [
+            f"{what}: the base has no {some(sorted(names))}; speakers.policy=extend appends them"
+            for what, names in fresh.items()
+            if names
+        ]
+    if policy == "only_new" and not new:
+        problems.append("speakers.policy=only_new: the corpus has no new speaker, so nothing would learn; take extend")
+    if donor is not None and not new:
+        problems.append(f"speakers.donor={donor}: the corpus has no new speaker whose row could start from it")
+    if problems:
+        raise UnisonError(problems)
+    return replace(
+        there,
+        speakers=here.speakers if policy == "replace" else appended(there.speakers, here.speakers),
+        symbols=appended(there.symbols, here.symbols),
+        labels={
+            name: appended(there.labels.get(name, []), here.labels.get(name, []))
+            for name in sorted(there.labels.keys() | here.labels.keys())
+        },
+    )
+
+
 def begun(base: Contract, contract: Contract, lists: Lists) -> Contract:
     """A run's contract with the lists that it takes over from its base."""
     # pitch, energy and mel stay on the scale that the weights were learnt with
@@ -203,54 +251,6 @@ def _vocoder(ckpt: str, beginning: Beginning) -> Beginning:
         if not name.startswith((VOICE_PREFIX + VOCODER, DISCRIMINATOR_PREFIX))
     }
     return Beginning(contract, others | part, moments=kept)
-
-
-def agreed(base: Contract, corpus: Contract, speakers: SpeakersConfig) -> Lists:
-    """The names that a run has which starts from `base` and learns from `corpus`.
-
-    Raises:
-        UnisonError: there is no policy, or it does not allow it; with what would.
-    """
-    policy, donor = speakers.policy, speakers.donor
-    there, here = Lists.of(base), Lists.of(corpus)
-    new = [name for name in here.speakers if name not in there.speakers]
-    gone = [name for name in there.speakers if name not in here.speakers]
-    growing = policy not in (None, "strict")
-    problems = []
-    if (new or gone) and not growing:
-        differ = [f"{len(new)} only here: {some(new)}"] if new else []
-        differ += [f"{len(gone)} only there: {some(gone)}"] if gone else []
-        problems.append(
-            f"speakers: {len(there.speakers)} there, {len(here.speakers)} here; {'; '.join(differ)}. Choose"
-            f" speakers.policy=extend (the {len(there.speakers)} voices keep their rows, new ones are appended),"
-            " speakers.policy=only_new (the same, and nothing but the new rows learns: the old voices stay as they are,"
-            " bit for bit) or speakers.policy=replace (the table becomes this corpus's"
-            f"{f'; {len(gone)} voices are lost' if gone else ''})"
-        )
-    if not growing:
-        fresh = {"symbols": set(here.symbols) - set(there.symbols)}
-        if corpus.style.get("name") == "labels":
-            fresh |= {f"{name} labels": set(own) - set(there.labels.get(name, [])) for name, own in here.labels.items()}
-        problems += [
-            f"{what}: the base has no {some(sorted(names))}; speakers.policy=extend appends them"
-            for what, names in fresh.items()
-            if names
-        ]
-    if policy == "only_new" and not new:
-        problems.append("speakers.policy=only_new: the corpus has no new speaker, so nothing would learn; take extend")
-    if donor is not None and not new:
-        problems.append(f"speakers.donor={donor}: the corpus has no new speaker whose row could start from it")
-    if problems:
-        raise UnisonError(problems)
-    return replace(
-        there,
-        speakers=here.speakers if policy == "replace" else appended(there.speakers, here.speakers),
-        symbols=appended(there.symbols, here.symbols),
-        labels={
-            name: appended(there.labels.get(name, []), here.labels.get(name, []))
-            for name in sorted(there.labels.keys() | here.labels.keys())
-        },
-    )
 
 
 def start(task: Task, beginning: Beginning) -> None:

@@ -21,8 +21,8 @@ from unison.style.config import CLASSES
 from unison.style.folder import encoder_folder
 from unison.training.beginnings import as_of
 from unison.training.contracts import KINDS, heard
-from unison.training.fitting import kind_problems, optimizer_problems, style_problems, untrained
 from unison.training.freezing import learning
+from unison.training.misfits import kind_problems, optimizer_problems, style_problems, untrained
 from unison.training.moments import stored
 from unison.training.presets import overrides_of
 

@@ -38,7 +38,7 @@ class StepLayers:
     def __init__(self, model: FirstStage, dtype: torch.dtype) -> None:
         self._model, self._dtype = model, dtype
         self.kernels: ModuleType | None = None
-        """What is written for CUDA; None elsewhere."""
+        """What is written for CUDA; None where Triton builds nothing."""
         self._few = 0
         """Up to how many rows the blocks written for few are used."""
         if not _has_kernels(model.embedding.weight.device):
