@@ -134,7 +134,7 @@ def test_other_commands_read_it(voice: Path, command: Command, tmp_path: Path) -
     assert command("inspect", f"ckpt={voice}").code == 0
     out = tmp_path / "exported"
     assert command("export", f"ckpt={voice}", f"out={out}").code == 0
-    assert str(tmp_path) not in (out / "contract.json").read_text()
+    assert "pytest-of-" not in (out / "contract.json").read_text(), "no path of this machine"
     assert command("diff", f"a={voice}", f"b={out}").code < 2
     own, carried = loaded(voice).state_dict(), loaded(out).state_dict()
     assert all(torch.equal(own[name], carried[name]) for name in own | carried)

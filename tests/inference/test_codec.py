@@ -76,7 +76,9 @@ def test_in_sixteen_bits(codec: SpeechCodec, codec_folder: Path) -> None:
     sound, near = codec.samples_of(codes), half.samples_of(codes)
     assert near.dtype == np.float32
     assert not np.array_equal(sound, near)
-    assert np.abs(sound - near).max() < 0.1 * np.abs(sound).max() + 1e-3
+    # a codec that has learnt little makes much the same of all codes
+    others = codec.samples_of(torch.zeros_like(codes))
+    assert np.abs(sound - near).max() < 0.4 * np.abs(sound - others).max()
 
 
 def test_a_speaker_encoder(speaker_encoder_folder: Path) -> None:

@@ -358,7 +358,7 @@ def test_the_newest_valid_checkpoint_of_a_run(infer: Infer, run_folder: Path, tm
     assert len(errors) == 3
 
 
-def test_a_zip_with_a_sealed_comment_is_no_checkpoint(infer: Infer, tmp_path: Path) -> None:
+def test_a_zip_is_no_checkpoint(infer: Infer, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.ckpt", "w") as file:
         file.writestr("a", "b")
     assert "not a Unison checkpoint" in infer("ckpt=x.ckpt", "text=one").errors[0]

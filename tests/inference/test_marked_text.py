@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,10 +137,3 @@ def test_shaping_keeps_every_other_sample() -> None:
     assert not out[100:200].any()
     assert (out[:50] == 1).all()
     assert (out[260:] == 0.5).all()
-
-
-def test_metavoice_refuses_what_it_can_not_give(tmp_path: Path) -> None:
-    from unison.text import parse
-
-    assert not parse("one <break 300ms> two").is_plain
-    assert parse("one <sub alias='two'>2</sub> [laughs] {x}").is_plain

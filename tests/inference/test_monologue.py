@@ -87,6 +87,11 @@ def test_what_the_contract_says_of_the_corpus() -> None:
     assert (unknown.seconds_per_token, unknown.longest_seconds) == (SECONDS_PER_TOKEN, math.inf)
 
 
+def test_how_long_a_text_is_waited_for() -> None:
+    """What it takes on average; half as much again and a second; twice as much and two seconds."""
+    assert (ROOM.expected(19), ROOM.plausible(19), ROOM.bound(19)) == (19, 39, 58)
+
+
 # -- what goes well ----------------------------------------------------------------------------------------------------
 
 

@@ -92,9 +92,10 @@ def distance(made: TransformerBlock, rows: int, held: torch.dtype, dtype: torch.
     torch.nn.init.normal_(following.weight, 1, 0.3)
     with torch.inference_mode(), torch.autocast(DEVICE, dtype, enabled=held is not dtype):
         expected = made(x[:, None], mask, past, places[:, None])[:, 0]
-        found, normed = kernels.FusedBlock(made, following, dtype)(
-            x, begun(norm, x, dtype), other, places, torch.zeros(rows, HEADS, dtype=torch.int32)
-        )
+        fused, arrived = kernels.FusedBlock(made, following, dtype), torch.zeros(rows, HEADS, dtype=torch.int32)
+        fused(x, begun(norm, x, dtype), other, places, arrived)
+        assert not arrived.any(), "the next step counts on"
+        found, normed = fused(x, begun(norm, x, dtype), other, places, arrived)
 
     def apart(one: Tensor, two: Tensor) -> float:
         return float((one.float() - two.float()).abs().max() / one.float().abs().max())

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from unison.compilation import compile_module
 from unison.config.compilation import CompileConfig
 from unison.models.metavoice import Decoder, FirstStage, Request, SecondStage
 from unison.precision import PRECISIONS, PrecisionPolicy
+
+from .conftest import guided, shortfall
 
 DISTANCE = {"32-true": 1e-4, "16-mixed": 0.01, "16-true": 0.01, "bf16-mixed": 0.05, "bf16-true": 0.05}
 """How far from float32 logits may be, in units of the largest."""
@@ -34,42 +35,24 @@ def compiled(model: torch.nn.Module, mode: Any, device: str) -> Any:
     return compile_module(model, CompileConfig(mode, "error"), "eager" if device == "cpu" else "inductor")
 
 
-@torch.inference_mode()
-def guided(model: FirstStage, tokens: Tensor, speaker: Tensor, policy: PrecisionPolicy) -> Tensor:
-    """Logits [T, V] at guidance 3, without a cache."""
-    tokens, speaker = tokens[None].to(policy.device_type), speaker[None].to(policy.device_type)
-    with policy.autocast():
-        both = torch.stack([model.logits(tokens, one)[0] for one in (speaker, None)]).float().cpu()
-    return 3 * both[0] - 2 * both[1]
-
-
-def shortfall(expected: Tensor, tokens: list[int]) -> float:
-    """How much less likely than the likeliest in float32 the tokens are, in units of the largest logit."""
-    taken = expected.gather(-1, torch.tensor(tokens)[:, None])[:, 0]
-    return float(((expected.amax(-1) - taken) / expected.abs().amax()).max())
-
-
 @pytest.mark.usefixtures("_forget")
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("compile", ["off", "default"])
 def test_near_float32(first: FirstStage, golden: dict[str, Any], precision: str, compile: Any, device: str) -> None:
-    request, plain = chosen(golden), PrecisionPolicy("32-true", "32-true", "cpu")
-    assert request.speaker is not None
-    policy = PrecisionPolicy(precision, precision, device)
+    request, policy = chosen(golden), PrecisionPolicy(precision, precision, device)
     model = copy.deepcopy(first)
     policy.cast(model).to(device)
     compilation = compiled(model, compile, device)
 
     (found,) = Decoder(model, policy, piece=5).decode([request])
     sequence = torch.cat((request.tokens, torch.tensor(found.tokens)))
-    expected = guided(first, sequence, request.speaker, plain)
-    uncached = guided(model, sequence, request.speaker, policy)
+    expected, uncached = guided(first, sequence, request), guided(model, sequence, request, policy)
     assert uncached.isfinite().all()
     scale = 5 * DISTANCE[precision]  # guidance is the difference of two logits, 3 and 2 times
     assert float((uncached - expected).abs().max() / expected.abs().max()) < scale
     assert len(found.tokens) == STEPS
-    assert shortfall(expected[len(request.tokens) - 1 : -1], found.tokens) < 2 * scale
+    assert shortfall(first, request, found.tokens) < DISTANCE[precision]
     assert compilation.ran == compile
 
 
@@ -124,10 +107,12 @@ def test_what_crashes_in_the_reference(
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_prompts_of_several_lengths(first: FirstStage, golden: dict[str, Any], precision: str, device: str) -> None:
     policy = PrecisionPolicy(precision, precision, device)
-    policy.cast(first).to(device)
-    short = Request(tokens=chosen(golden).tokens[-2:], max_new_tokens=STEPS, temperature=0)
-    found = Decoder(first, policy).decode([chosen(golden), short])
-    assert [len(piece.tokens) for piece in found] == [STEPS, STEPS]
+    model: Any = policy.cast(copy.deepcopy(first)).to(device)
+    short = Request(tokens=chosen(golden).tokens[-2:], max_new_tokens=STEPS, temperature=0, ordered=False)
+    asked = [chosen(golden), short]
+    for request, piece in zip(asked, Decoder(model, policy).decode(asked), strict=True):
+        assert len(piece.tokens) == STEPS
+        assert shortfall(first, request, piece.tokens) < DISTANCE[precision]
 
 
 @pytest.mark.usefixtures("_forget")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from tests.conftest import CODEC, FIRST_STAGE, SECOND_STAGE, SPEAKER_ENCODER, STYLE_ENCODER
 from unison.builders import build_voice
@@ -105,3 +106,22 @@ def resumes_exactly(
         assert rows[1][-1] == rows[0][-1]
 
     return check
+
+
+@pytest.fixture
+def weights_at_start(monkeypatch: pytest.MonkeyPatch) -> Callable[[DictConfig], dict[str, Tensor]]:
+    """``weights_at_start(cfg)``: what a training begins to learn from; nothing is learnt."""
+
+    def begin(cfg: DictConfig) -> dict[str, Tensor]:
+        seen = {}
+
+        def first(made: Task) -> None:
+            seen.update({name: tensor.clone() for name, tensor in made.voice.state_dict().items()})
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Task, "on_train_start", first)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train(cfg)
+        return seen
+
+    return begin

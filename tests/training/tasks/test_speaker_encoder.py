@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 from torch.nn import functional as F
 
 from unison.config.train import TrainConfig
 from unison.config.validate import validate
-from unison.contract.checkpoint import read_contract, resolve_ckpt
+from unison.contract.checkpoint import read_contract, read_weights, resolve_ckpt
 from unison.training.checks import check
 from unison.training.run import train
 from unison.training.tasks.speaker_encoder import identification
 
 Make = Callable[..., DictConfig]
 MakeTask = Callable[[DictConfig], tuple[Any, Any]]
+WeightsAtStart = Callable[[DictConfig], dict[str, Tensor]]
 
 
 def test_a_run_measures_and_describes(speaker_encoder_folder: Path) -> None:
@@ -96,18 +98,26 @@ def test_killed_and_resumed(resumes_exactly: Callable[[Make, Sequence[str], int]
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-true", "bf16-true"])
 def test_precisions(task: MakeTask, speaker_config: Make, precision: str) -> None:
-    made, data = task(speaker_config(f"precision={precision}"))
-    batch = next(iter(data.train_dataloader()))
-    for _ in range(2):
-        made.training_step(batch, 0)
-    assert made._logged["ge2e"] > 0
+    losses = []
+    for name in ("32-true", precision):
+        made, data = task(speaker_config(f"precision={name}"))
+        made.training_step(next(iter(data.train_dataloader())), 0)
+        losses.append(made._logged["ge2e"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    assert losses[1] != losses[0]
 
 
-def test_a_run_starts_from_another(speaker_encoder_folder: Path, speaker_config: Make) -> None:
+def test_a_run_starts_from_another(
+    speaker_encoder_folder: Path, speaker_config: Make, weights_at_start: WeightsAtStart
+) -> None:
     cfg = speaker_config("name=speaker-second", f"init_from={speaker_encoder_folder}")
     train(cfg)
     contract = read_contract(resolve_ckpt(Path(cfg.outputs) / cfg.name).path)
     assert contract.trained == {"speaker_encoder": 8}
+    seen = weights_at_start(speaker_config("name=speaker-third", f"init_from={speaker_encoder_folder}"))
+    _, weights = read_weights(resolve_ckpt(speaker_encoder_folder))
+    assert seen.keys() == weights.keys()
+    assert all(torch.equal(seen[name], weights[name]) for name in seen)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 import unison
 from unison.config.train import TrainConfig
 from unison.config.validate import validate
-from unison.contract.checkpoint import read_contract, resolve_ckpt
+from unison.contract.checkpoint import read_contract, read_weights, resolve_ckpt
 from unison.data.prompts import Prompts
 from unison.style.config import CLASSES
 from unison.style.wording import Example, held_out
@@ -23,6 +24,7 @@ from unison.training.run import train
 
 Make = Callable[..., DictConfig]
 MakeTask = Callable[[DictConfig], tuple[Any, Any]]
+WeightsAtStart = Callable[[DictConfig], dict[str, Tensor]]
 
 
 def test_a_run_measures_and_describes(style_encoder_folder: Path) -> None:
@@ -113,9 +115,13 @@ def test_killed_and_resumed(resumes_exactly: Callable[[Make, Sequence[str], int]
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_precisions(task: MakeTask, style_config: Make, precision: str) -> None:
-    made, data = task(style_config(f"precision={precision}"))
-    made.training_step(next(iter(data.train_dataloader())), 0)
-    assert made._logged["loss"] > 0
+    losses = []
+    for name in ("32-true", precision):
+        made, data = task(style_config(f"precision={name}"))
+        made.training_step(next(iter(data.train_dataloader())), 0)
+        losses.append(made._logged["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    assert losses[1] != losses[0]
 
 
 def test_without_recordings(style_config: Make, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,7 +132,9 @@ def test_without_recordings(style_config: Make, capsys: pytest.CaptureFixture[st
     assert "clips" not in capsys.readouterr().out
 
 
-def test_a_run_starts_from_another(style_encoder_folder: Path, style_config: Make, refused: Any, corpus: Path) -> None:
+def test_a_run_starts_from_another(
+    style_encoder_folder: Path, style_config: Make, refused: Any, corpus: Path, weights_at_start: WeightsAtStart
+) -> None:
     cfg = style_config("name=style-second", f"init_from={style_encoder_folder}")
     train(cfg)
     assert read_contract(resolve_ckpt(Path(cfg.outputs) / cfg.name).path).trained == {"style_encoder": 8}
@@ -134,6 +142,10 @@ def test_a_run_starts_from_another(style_encoder_folder: Path, style_config: Mak
     table.write_text(corpus.read_text().replace("glad", "robotic"))
     (problem,) = refused(style_config("name=robots", f"init_from={style_encoder_folder}", f"data.raw={table}"))
     assert "knows no emotion=robotic; leave init_from= out" in problem
+    seen = weights_at_start(style_config("name=style-third", f"init_from={style_encoder_folder}"))
+    _, weights = read_weights(resolve_ckpt(style_encoder_folder))
+    assert seen.keys() == weights.keys()
+    assert all(torch.equal(seen[name], weights[name]) for name in seen)
 
 
 @pytest.mark.parametrize(
