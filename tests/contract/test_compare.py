@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 from contract_helpers import contract
 
-from unison.contract.compare import EQUAL, EXTENSION, INCOMPATIBLE, SECTIONS, compare, shown, verdict
+from unison.contract.compare import (
+    EQUAL,
+    EXTENSION,
+    INCOMPATIBLE,
+    SECTIONS,
+    compare,
+    incompatibilities,
+    shown,
+    told,
+    verdict,
+)
 
 TREE = """
 model: {name: emotivoice, hidden: 8, encoder_heads: 2, encoder_dropout: 0.1, segment_frames: 32}
@@ -53,6 +63,7 @@ def test_a_contract_equals_itself() -> None:
         (other("hidden: 8", "hidden: 9"), "model.hidden", INCOMPATIBLE, "compute something else"),
         (other("encoder_dropout: 0.1", "encoder_dropout: 0"), "model.encoder_dropout", EXTENSION, "training alone"),
         (other("hidden: 8", "hidden: 8, guidance: 2"), "model.guidance", EXTENSION, "name no guidance"),
+        (other("hidden: 8", "hidden: 8, top_k: 2"), "model.top_k", EXTENSION, "name no top_k"),
         (other("segment_frames: 32", "segment_frames: 16"), "model.segment_frames", EXTENSION, "training alone"),
         (other("[8, 8]", "[4, 16]"), "vocoder.upsample_rates", INCOMPATIBLE, "compute something else"),
         (other("steps: 5", "steps: 6"), "training.trainer.stages.acoustic.steps", EXTENSION, "training alone"),
@@ -122,3 +133,11 @@ def test_values_in_a_line() -> None:
     assert shown([1, 2]) == "[1, 2]"
     assert shown(list(range(80))) == "[0, 1, 2, … 79] (80)"
     assert shown("a" * 64) == "a" * 12 + "…"
+
+
+def test_many_differences_are_told_in_part() -> None:
+    a, b = (contract(speakers=[f"{side}{i}" for i in range(13)]) for side in "ab")
+    lines = told(incompatibilities(a, b))
+    assert len(lines) == 11
+    assert lines[0].startswith("speakers.0: a0 against b0: ")
+    assert lines[10] == "speakers: and 3 more; `unison diff … format=json` lists them all"

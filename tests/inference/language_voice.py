@@ -33,11 +33,11 @@ FIRST = {"name": "metavoice_first", "layers": 1, "heads": 2, "hidden": 32, "ffn_
 SECOND = {"name": "metavoice_second", "layers": 1, "heads": 2, "hidden": 16, "text_tokens": 300}
 
 
-def made(path: Path, second: bool = False, guidance: float = 3.0, **changes: Any) -> Path:
+def made(path: Path, second: bool = False, guidance: float = 3.0, top_k: int | None = None, **changes: Any) -> Path:
     """Write a voice of anna and bert, 50 frames a second of 2 codes (4 with a second stage), and return its path."""
     window = changes.pop("window", 1024)
     codebooks = changes.pop("codebooks", 4 if second else 2)
-    first = FIRST | {"max_positions": window, "codebooks": 2, "guidance": guidance}
+    first = FIRST | {"max_positions": window, "codebooks": 2, "guidance": guidance, "top_k": top_k}
     identity = {"digest": "d", "step": 1, "weights": "w" * 64}
     components = {
         "codec": identity | {"model": CODEC | {"codebooks": codebooks}, "sample_rate": RATE},

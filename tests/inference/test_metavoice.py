@@ -156,13 +156,16 @@ def test_guidance_of_one_has_no_second_row(single: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("second", [False, True], ids=["first", "second"])
-def test_a_voice_brings_its_guidance(tmp_path: Path, second: bool) -> None:
-    """Where a request names none; also where the first stage is a part of what another run has trained."""
-    voice = load(made(tmp_path / "voice.ckpt", second, guidance=1.5), "cpu")
-    own, named, other = voice.synthesize(
-        [Request("one two", "anna", **asked) for asked in ({}, {"guidance": 1.5}, {"guidance": 3.0})]
-    )
-    assert voice.asked(Request("one two", "anna"))["guidance"] == 1.5
+@pytest.mark.parametrize(("name", "brought", "another"), [("guidance", 1.5, 3.0), ("top_k", 2, 20)])
+def test_a_voice_brings_how_it_is_spoken_with(
+    tmp_path: Path, second: bool, name: str, brought: float, another: float
+) -> None:
+    """Where a request does not say; also where the first stage is a part of what another run has trained."""
+    settings: dict[str, Any] = {name: brought}
+    voice = load(made(tmp_path / "voice.ckpt", second, **settings), "cpu")
+    asked: list[dict[str, Any]] = [{}, {name: brought}, {name: another}]
+    own, named, other = voice.synthesize([Request("one two", "anna", **one) for one in asked])
+    assert voice.asked(Request("one two", "anna"))[name] == brought
     np.testing.assert_array_equal(own.samples, named.samples)
     assert len(own.samples) != len(other.samples) or not np.array_equal(own.samples, other.samples)
 
@@ -374,6 +377,7 @@ def test_a_voice_has_one_vector_in_every_precision(single: Path, recording: Path
         (Request("one", "anna", seed=-1), "seed=-1: expected a number from 0"),
         (Request(" ", "anna"), "the text is empty"),
         (Request("…", "anna"), "nothing to read aloud in '…'"),
+        (Request("one <break 300ms> two", "anna"), "the text asks for pronunciations, timed breaks or prosody"),
         (Request("one", reference=("nowhere.wav",)), "reference: nowhere.wav: there is no such recording"),
     ],
 )

@@ -131,12 +131,16 @@ def _NONE(field: str) -> bool:
     return False
 
 
+_SPEAKING = ("guidance", "top_k")
+"""Of a language model's settings, what it is spoken with."""
+
+
 def _WEIGHTLESS(field: str) -> bool:
     """Of a model's settings, those that its weights do not depend on."""
     codebooks = ("codebook_decay", "revive_below", "rotation_trick")
     # where a BERT was found says nothing of it; its settings and weights are compared
     sizes = ("dropout", "joined_seconds", "segment_frames", "max_duration", *codebooks)
-    return field in ("bert", "guidance") or field.endswith(sizes)
+    return field in ("bert", *_SPEAKING) or field.endswith(sizes)
 
 
 def _LOSSES(field: str) -> bool:
@@ -166,8 +170,8 @@ def _audio_meaning(field: str, a: Any, b: Any) -> str:
 
 
 def _model_meaning(field: str, a: Any, b: Any) -> str:
-    if field == "guidance":
-        return "requests that name no guidance would be spoken with another"
+    if field in _SPEAKING:
+        return f"requests that name no {field} would be spoken with another"
     return _TRAINING if _WEIGHTLESS(field) else _LAYERS
 
 

@@ -142,8 +142,9 @@ class MetaVoiceSynthesizer(Synthesizer):
         return {"codec": str(self.contract.components["codec"]["weights"])}
 
     def resolved(self, request: Request) -> Request:
-        """A request with the voice's guidance and the family's own values where it says nothing."""
-        return request.filled(guidance=self._first.config.guidance, temperature=TEMPERATURE, top_p=TOP_P)
+        """A request with the voice's own values, or else the family's, where it says nothing."""
+        voice = self._first.config
+        return request.filled(guidance=voice.guidance, temperature=TEMPERATURE, top_p=TOP_P, top_k=voice.top_k)
 
     def encode(self, text: str) -> list[int]:
         """The byte pairs of a text, in characters that the voice has learnt."""

@@ -136,6 +136,8 @@ def _of_language_models(model: FirstStageConfig | SecondStageConfig) -> list[str
     for name, value in vars(model).items():
         if name == "guidance":
             fits, expected = 1 <= value <= 100, "1 (none) to 100"
+        elif name == "top_k":
+            fits, expected = value is None or value >= 1, "1 or more, or null for all"
         elif name.endswith("dropout"):
             fits, expected = 0 <= value < 1, "0 or more, and less than 1"
         elif isinstance(value, float):

@@ -22,7 +22,7 @@ from unison.models.metavoice.first_stage import FirstStage
 MODEL = "metavoice_first"
 _LEARNING = ("dropout", "speaker_dropout", "joined_seconds")
 """Of a model's settings, those that are the run's own: how it learns."""
-_SPEAKING = ("guidance",)
+_SPEAKING = ("guidance", "top_k")
 """Those that are the base's unless they are typed: how it is spoken with."""
 
 
@@ -63,7 +63,11 @@ def of_base(tree: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 def typed_of_base(tree: DictConfig) -> list[str]:
     """What has to be typed, so that a run's own configuration comes out of :func:`of_base` as it is."""
-    return [] if tree.finetune.name == "none" else [f"model.{name}={tree.model[name]}" for name in _SPEAKING]
+    return (
+        []
+        if tree.finetune.name == "none"
+        else [f"model.{name}={'null' if tree.model[name] is None else tree.model[name]}" for name in _SPEAKING]
+    )
 
 
 def first_stage_of(base: Contract) -> Mapping[str, Any]:

@@ -231,20 +231,22 @@ def test_frozen_by_name() -> None:
 
 
 @pytest.mark.parametrize("second", [False, True])
-@pytest.mark.parametrize(("typed", "guidance"), [([], 1.5), (["model.guidance=2"], 2.0)])
-def test_the_guidance_is_the_bases_unless_typed(
-    tmp_path: Path, second: bool, typed: list[str], guidance: float
+@pytest.mark.parametrize(
+    ("typed", "guidance", "top_k"), [([], 1.5, 8), (["model.guidance=2"], 2.0, 8), (["model.top_k=null"], 1.5, None)]
+)
+def test_how_it_is_spoken_with_is_the_base_s_unless_typed(
+    tmp_path: Path, second: bool, typed: list[str], guidance: float, top_k: int | None
 ) -> None:
-    base = made(tmp_path / "base.ckpt", second, guidance=1.5)
+    base = made(tmp_path / "base.ckpt", second, guidance=1.5, top_k=8)
     overrides = ["finetune=full", f"init_from={base}", "model=metavoice_first", "model.dropout=0.3", *typed]
     model = of_base(compose_root("train", overrides), overrides).model
-    assert (model.guidance, model.hidden, model.dropout) == (guidance, 32, 0.3)
+    assert (model.guidance, model.top_k, model.hidden, model.dropout) == (guidance, top_k, 32, 0.3)
 
 
 def test_a_run_s_own_configuration_is_that_of_its_other_processes(tmp_path: Path) -> None:
     """They compose what the first one has written down."""
-    base = made(tmp_path / "base.ckpt", guidance=1.5)
-    overrides = ["finetune=full", f"init_from={base}", "model=metavoice_first", "model.guidance=2"]
+    base = made(tmp_path / "base.ckpt", guidance=1.5, top_k=8)
+    overrides = ["finetune=full", f"init_from={base}", "model=metavoice_first", "model.guidance=2", "model.top_k=null"]
     tree = of_base(compose_root("train", overrides), overrides)
     again = typed_of_base(tree)
     assert OmegaConf.to_yaml(of_base(compose_root("train", [*overrides, *again]), again)) == OmegaConf.to_yaml(tree)

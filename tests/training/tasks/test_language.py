@@ -7,6 +7,8 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ from unison.models.metavoice.layout import TokenLayout
 from unison.models.metavoice.second_stage import SecondStage
 from unison.models.metavoice.voice import MetaVoice
 from unison.training.run import train
-from unison.training.tasks.language import cross_entropy, first_stage_sequences, second_stage_sequences
+from unison.training.tasks.language import LanguageTask, cross_entropy, first_stage_sequences, second_stage_sequences
 
 Make = Callable[..., DictConfig]
 
@@ -68,6 +70,23 @@ def test_the_second_stage_is_asked_for_the_other_codebooks_of_every_frame() -> N
     assert codes[1, :, :4].tolist() == [[c, end, 0, stop]]
     assert targets[:, 1].tolist() == [[-1, -1, 1, -1, -1, -1, -1], [-1, -1, 2, -1, -1, -1, -1]]
     assert lengths.tolist() == [7, 4]
+
+
+def test_in_training_another_recording_tells_the_voice() -> None:
+    """Where the speaker has one: of a, whose recordings are 0, 1 and 2; b has 3 alone."""
+    rows = {"a": [0, 1, 2], "b": [3]}
+    voices = SimpleNamespace(vectors=torch.eye(4), speakers=["a", "a", "a", "b"], rows_of=rows.__getitem__)
+    batch: Any = SimpleNamespace(references=torch.tensor([1] * 60 + [3]), text=torch.zeros(61, 1))
+
+    def told(training: bool) -> list[int]:
+        task: Any = SimpleNamespace(_voices=voices, training=training)
+        return LanguageTask.speakers_of(task, batch).argmax(-1).tolist()
+
+    torch.manual_seed(0)
+    *of_a, of_b = told(training=True)
+    assert set(of_a) == {0, 2}
+    assert of_b == 3
+    assert told(training=False) == batch.references.tolist()
 
 
 def test_cross_entropy_against_a_loop() -> None:
@@ -222,8 +241,8 @@ def test_what_is_missing_or_does_not_fit_is_named_at_once(
     ]
     wrong = refused(
         first_config(
-            "name=no", "model.guidance=0.5", "model.layers=0", "model.dropout=1.5", "model.text_tokens=10",
-            "model.joined_seconds=-1", "trainer.stages.first_stage.learning_rate=-1",
+            "name=no", "model.guidance=0.5", "model.top_k=0", "model.layers=0", "model.dropout=1.5",
+            "model.text_tokens=10", "model.joined_seconds=-1", "trainer.stages.first_stage.learning_rate=-1",
         )
     )  # fmt: skip
     assert sorted(wrong) == [
@@ -232,6 +251,7 @@ def test_what_is_missing_or_does_not_fit_is_named_at_once(
         "model.joined_seconds=-1.0: expected 0 or more",
         "model.layers=0: expected 1 or more",
         "model.text_tokens=10: expected 256 or more",
+        "model.top_k=0: expected 1 or more, or null for all",
         "trainer.stages.first_stage.learning_rate=-1.0: expected 0 or more",
     ]
     assert refused(first_config("name=no", "model.heads=3")) == ["model: hidden 16 is not a multiple of 3 heads"]

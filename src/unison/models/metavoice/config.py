@@ -31,6 +31,8 @@ class FirstStageConfig:
     """Share of the training sequences that are not told their speaker; without it guidance has nothing to lead from."""
     guidance: float = 3.0
     """Guidance of a request that names none, 1 (none) to 100; what suits a voice depends on what it has learnt."""
+    top_k: int | None = None
+    """Of how many of the likeliest tokens one is drawn for a request that does not say; None for all."""
     joined_seconds: float = 0.0
     """Clips of a speaker are also learnt joined, up to so long in all, where they are too short to teach more than a
     word; what is spoken in one go is then as long. 0 learns each alone."""
