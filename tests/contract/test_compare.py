@@ -141,3 +141,15 @@ def test_many_differences_are_told_in_part() -> None:
     assert len(lines) == 11
     assert lines[0].startswith("speakers.0: a0 against b0: ")
     assert lines[10] == "speakers: and 3 more; `unison diff … format=json` lists them all"
+
+
+def test_a_stage_that_another_run_trained() -> None:
+    def voice(**model: Any) -> Any:
+        return contract(components={"first_stage": {"weights": "w", "model": {"hidden": 8, "guidance": 1.5} | model}})
+
+    assert not compare(voice(), voice(top_k=None))
+    assert not compare(voice(), contract(components={}))
+    (sizes,), (spoken,) = compare(voice(), voice(hidden=16)), compare(voice(), voice(top_k=8))
+    assert str(sizes).startswith("stages.first_stage.hidden: 8 against 16: the layers would compute something else")
+    assert (sizes.verdict, spoken.verdict) == (INCOMPATIBLE, EXTENSION)
+    assert spoken.meaning == "requests that name no top_k would be spoken with another"

@@ -20,6 +20,7 @@ SECTIONS = (
     "frontend",
     "style",
     "model",
+    "stages",
     "vocoder",
     "codec",
     "speaker_encoder",
@@ -67,6 +68,7 @@ def compare(a: Contract, b: Contract) -> list[Difference]:
         *_fields("style", _identity(a), _identity(b), "a prompt would mean something else to the model"),
         *_fields("model", {"kind": a.kind, "family": a.family}, {"kind": b.kind, "family": b.family}, "another model"),
         *_fields("model", _leaves(x.get("model")), _leaves(y.get("model")), _model_meaning, free=_WEIGHTLESS),
+        *_stages(a, b),
         *_fields("vocoder", _leaves(x.get("vocoder")), _leaves(y.get("vocoder")), _LAYERS),
         *_part("codec", a, b, "the codes would stand for other sounds: noise"),
         *_part("speaker_encoder", a, b, "the vectors would stand for other voices"),
@@ -261,6 +263,14 @@ def _part(name: str, a: Contract, b: Contract, heard: str) -> Iterator[Differenc
         for c in (a, b)
     )
     return _fields(name, x, y, heard)
+
+
+def _stages(a: Contract, b: Contract) -> Iterator[Difference]:
+    """The stages that another run trained, where both voices have them."""
+    for stage in ("first_stage", "second_stage"):
+        x, y = (c.components.get(stage, {}).get("model") for c in (a, b))
+        if x and y:
+            yield from _fields("stages", x, y, _model_meaning, free=_WEIGHTLESS, prefix=stage)
 
 
 def _identity(contract: Contract) -> dict[str, Any]:

@@ -193,7 +193,8 @@ def _language_model(ckpt: str, config: TrainConfig, contract: Contract) -> Begin
     joined = contract.speakers if policy == "replace" else appended(base.speakers, contract.speakers)
     ours = contract.replace(speakers=joined, statistics=_widest(base.statistics, contract.statistics))
     there = as_of(model_name(config.model), base).replace(speakers=joined, statistics=ours.statistics)
-    problems = told(incompatibilities(there, ours))
+    # of the other stage nothing is taken
+    problems = told(incompatibilities(there, ours, [name for name in SECTIONS if name != "stages"]))
     if policy not in (None, "extend", "replace"):
         problems.append(
             f"speakers.policy={policy}: a language model has no table of speakers to hold; extend (voices join the"
