@@ -31,6 +31,8 @@ SECTIONS = (
     "weights",
 )
 
+SPOKEN_WITH = ("guidance", "top_k")
+"""Of a language model's settings, those that a request takes which says nothing of them."""
 _MOST = 10
 """Differences of a section that a message tells one by one."""
 
@@ -133,16 +135,12 @@ def _NONE(field: str) -> bool:
     return False
 
 
-_SPEAKING = ("guidance", "top_k")
-"""Of a language model's settings, what it is spoken with."""
-
-
 def _WEIGHTLESS(field: str) -> bool:
     """Of a model's settings, those that its weights do not depend on."""
     codebooks = ("codebook_decay", "revive_below", "rotation_trick")
     # where a BERT was found says nothing of it; its settings and weights are compared
     sizes = ("dropout", "joined_seconds", "segment_frames", "max_duration", *codebooks)
-    return field in ("bert", *_SPEAKING) or field.endswith(sizes)
+    return field in ("bert", *SPOKEN_WITH) or field.endswith(sizes)
 
 
 def _LOSSES(field: str) -> bool:
@@ -172,7 +170,7 @@ def _audio_meaning(field: str, a: Any, b: Any) -> str:
 
 
 def _model_meaning(field: str, a: Any, b: Any) -> str:
-    if field in _SPEAKING:
+    if field in SPOKEN_WITH:
         return f"requests that name no {field} would be spoken with another"
     return _TRAINING if _WEIGHTLESS(field) else _LAYERS
 

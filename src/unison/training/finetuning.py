@@ -14,6 +14,7 @@ from unison.builders import STAGES_OF_METAVOICE
 from unison.config.finetune import LastBlocksConfig, LoraConfig, NoFinetuning
 from unison.config.train import TrainConfig
 from unison.contract.checkpoint import read_contract, resolve_ckpt
+from unison.contract.compare import SPOKEN_WITH
 from unison.contract.contract import Contract
 from unison.errors import UnisonError
 from unison.models.metavoice.config import FirstStageConfig
@@ -22,12 +23,12 @@ from unison.models.metavoice.first_stage import FirstStage
 MODEL = "metavoice_first"
 _LEARNING = ("dropout", "speaker_dropout", "joined_seconds")
 """Of a model's settings, those that are the run's own: how it learns."""
-_SPEAKING = ("guidance", "top_k")
-"""Those that are the base's unless they are typed: how it is spoken with."""
 
 
 def of_base(tree: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """The configuration with the sizes and the geometry of the base that `finetune=` goes on from.
+
+    What it is spoken with is the base's too, unless it is typed.
 
     Args:
         tree: a composed configuration.
@@ -51,7 +52,7 @@ def of_base(tree: DictConfig, overrides: Sequence[str]) -> DictConfig:
     except UnisonError as error:
         raise UnisonError([f"init_from={tree.init_from}: {problem}" for problem in error.problems]) from error
     typed = {_key(override) for override in overrides}
-    free = {*_LEARNING, *(name for name in _SPEAKING if f"model.{name}" in typed)}
+    free = {*_LEARNING, *(name for name in SPOKEN_WITH if f"model.{name}" in typed)}
     sizes = {key: value for key, value in model.items() if key not in free}
     theirs = OmegaConf.create({"model": sizes, "audio": base.geometry})
     if problems := [line for override in overrides if (line := _contradiction(override, tree, theirs, name))]:
@@ -63,11 +64,9 @@ def of_base(tree: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 def typed_of_base(tree: DictConfig) -> list[str]:
     """What has to be typed, so that a run's own configuration comes out of :func:`of_base` as it is."""
-    return (
-        []
-        if tree.finetune.name == "none"
-        else [f"model.{name}={'null' if tree.model[name] is None else tree.model[name]}" for name in _SPEAKING]
-    )
+    if tree.finetune.name == "none":
+        return []
+    return [f"model.{name}={'null' if tree.model[name] is None else tree.model[name]}" for name in SPOKEN_WITH]
 
 
 def first_stage_of(base: Contract) -> Mapping[str, Any]:
