@@ -97,7 +97,7 @@ def decodes(stage: FirstStage, precision: str, bits: str | None, device: str) ->
         quantize(there.blocks, bits)
     decoder = Decoder(there, policy)
     decoder._layers = StepLayers(there, policy.compute_dtype)
-    asked = [replace(request, temperature=0.0, guidance=1.0, ordered=False) for request in requests(stage)]
+    asked = [replace(request, temperature=0.0, ordered=False) for request in requests(stage)]
     for some in (asked, asked[:1], asked[:1]):
         for request, piece in zip(some, decoder.decode(some), strict=True):
             assert len(piece.tokens) > 30
