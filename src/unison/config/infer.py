@@ -70,8 +70,8 @@ class InferConfig(SpeakConfig):
     top_p: float | None
     """Share of the probability, from the likeliest on, that is drawn from; 1 is all. Null takes 0.95."""
     top_k: int | None
-    """How many of the likeliest are drawn from. Null takes what the voice says of itself (`model.top_k`), most often
-    all."""
+    """How many of the likeliest are drawn from; as many as there are codes, or more, is all. Null takes what the voice
+    says of itself (`model.top_k` in training), most often all."""
     adapters: str | None
     """A folder of adapters that were fine-tuned on this very checkpoint (`unison export adapters=separate`)."""
     out: str | None

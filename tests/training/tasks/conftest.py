@@ -109,6 +109,22 @@ def resumes_exactly(
 
 
 @pytest.fixture
+def as_in_float32(task: Callable[[DictConfig], tuple[Task, Any]]) -> Callable[[Make, str], None]:
+    """``as_in_float32(config, precision)``: the first step's loss is nearly that of 32-true, and not the same."""
+
+    def check(config: Make, precision: str) -> None:
+        losses = []
+        for name in ("32-true", precision):
+            made, data = task(config(f"precision={name}"))
+            made.training_step(next(iter(data.train_dataloader())), 0)
+            losses.append(made._logged["loss"])
+        assert losses[1] == pytest.approx(losses[0], rel=0.05)
+        assert losses[1] != losses[0]
+
+    return check
+
+
+@pytest.fixture
 def weights_at_start(monkeypatch: pytest.MonkeyPatch) -> Callable[[DictConfig], dict[str, Tensor]]:
     """``weights_at_start(cfg)``: what a training begins to learn from; nothing is learnt."""
 
